@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: MIT
+# partita_freestanding: flags of code that runs without an operating system. No SSE or x87 may be
+# generated: guest FPU state stays live in the registers while the hypervisor runs.
+add_library(partita_freestanding INTERFACE)
+target_include_directories(partita_freestanding INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_definitions(partita_freestanding INTERFACE PARTITA_FREESTANDING=1)
+target_compile_options(partita_freestanding INTERFACE
+  -O2 -g -ffreestanding -fno-pic -fno-pie -mno-red-zone -fno-stack-protector -fcf-protection=none
+  -fno-asynchronous-unwind-tables -fno-omit-frame-pointer -mno-omit-leaf-frame-pointer
+  -ffunction-sections -fdata-sections
+  $<$<COMPILE_LANGUAGE:CXX>:-fno-exceptions -fno-rtti -fno-threadsafe-statics>
+  -Wall -Wextra -Wshadow -Wno-unused-parameter -Wno-missing-field-initializers)
+if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
+  target_compile_options(partita_freestanding INTERFACE
+    $<$<COMPILE_LANGUAGE:CXX>:-mno-sse -mno-sse2 -mno-mmx -mno-avx -mno-80387>
+    $<$<COMPILE_LANGUAGE:C>:-mno-sse -mno-sse2 -mno-mmx -mno-avx>)
+else()
+  target_compile_options(partita_freestanding INTERFACE
+    $<$<COMPILE_LANGUAGE:CXX,C>:-mgeneral-regs-only>)
+endif()
