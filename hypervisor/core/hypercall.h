@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+// The hypercall table and its one validator [TLFS 3]. A row says what a call takes and who may call
+// it; the validator does every generic check and copies input before a handler runs, so handlers see
+// locals only.
+#pragma once
+
+#include <cstdint>
+
+#include "abi/tlfs/hypercall.h"
+#include "abi/tlfs/status.h"
+#include "hypervisor/core/partition.h"
+
+namespace hv {
+
+// The register view of a hypercall, neutral to the caller's mode (64-bit: RCX, RDX, R8).
+struct HypercallRegisters {
+  uint64_t control;
+  uint64_t input;   // GPA, or first fast parameter
+  uint64_t output;  // GPA, or second fast parameter
+};
+
+struct HypercallResult {
+  uint64_t value;    // RAX: status and completed reps
+  uint64_t control;  // RCX to restart with when `restart` is set
+  bool restart;      // leave RIP on the hypercall instruction
+};
+
+HypercallResult dispatch_hypercall(Vp& caller, const HypercallRegisters& registers);
+
+abi::HvStatus to_status(Error error);
+
+}  // namespace hv

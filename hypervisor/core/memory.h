@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+// Physical pages. The page database knows for every frame of RAM who owns it and how many child
+// mappings it has; a page pool holds the zeroed pages that a partition's parent deposited (the
+// root's pool starts with the boot reserve). There is no other allocator in the hypervisor.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "base/lock.h"
+#include "hypervisor/core/address.h"
+#include "hypervisor/core/error.h"
+
+namespace hv {
+
+// One 16-bit word a frame. A frame is either the root's, with a count of mappings into child
+// partitions, or the hypervisor's (boot image, reserve, or deposited).
+class PageDb {
+ public:
+  static constexpr uint16_t kHypervisor = 0xffff;
+  static constexpr uint16_t kMaxMappings = 0xfff0;
+
+  // `words` has one entry for each frame in [0, frames), all zero: the root's, unmapped.
+  void init(std::atomic<uint16_t>* words, uint64_t frames) {
+    words_ = words;
+    frames_ = frames;
+  }
+  uint64_t frames() const { return frames_; }
+  bool contains(Spa page) const { return page.page() < frames_; }
+  bool owned_by_hypervisor(Spa page) const {
+    return contains(page) && words_[page.page()].load(std::memory_order_relaxed) == kHypervisor;
+  }
+
+  // Root → hypervisor; fails while a child maps the page or where it is no RAM. Back again.
+  Result<> acquire(Spa page);
+  void release(Spa page);
+  // Counts one more or one fewer mapping into a child.
+  Result<> add_mapping(Spa page);
+  void drop_mapping(Spa page);
+  uint16_t mappings(Spa page) const;
+
+ private:
+  std::atomic<uint16_t>* words_ = nullptr;
+  uint64_t frames_ = 0;
+};
+
+extern PageDb page_db;
+
+// A stack of free pages linked through their first bytes. Pages leave it zeroed.
+class PagePool {
+ public:
+  PagePool() = default;
+  PagePool(const PagePool&) = delete;
+  PagePool& operator=(const PagePool&) = delete;
+
+  // Error: insufficient_memory.
+  Result<Spa> allocate();
+  void free(Spa page);
+  // Pages given by the parent count as deposited until withdrawn.
+  void deposit(Spa page);
+  Result<Spa> withdraw();
+
+  uint64_t free_pages() const { return free_.load(std::memory_order_relaxed); }
+  uint64_t total_pages() const { return total_.load(std::memory_order_relaxed); }
+
+ private:
+  void push(Spa page) HV_REQUIRES(lock_);
+  Spa pop() HV_REQUIRES(lock_);
+
+  base::SpinLock lock_{60};
+  Spa head_ HV_GUARDED_BY(lock_);
+  std::atomic<uint64_t> free_{0};
+  std::atomic<uint64_t> total_{0};
+};
+
+// One page of a pool, returned to it unless released.
+class PooledPage {
+ public:
+  static Result<PooledPage> allocate(PagePool& pool) {
+    HV_TRY_ASSIGN(const Spa page, pool.allocate());
+    return PooledPage(pool, page);
+  }
+  PooledPage(PooledPage&& other) : pool_(other.pool_), page_(other.page_) { other.pool_ = nullptr; }
+  PooledPage& operator=(PooledPage&&) = delete;
+  ~PooledPage() {
+    if (pool_) pool_->free(page_);
+  }
+  Spa spa() const { return page_; }
+  Spa release() {
+    pool_ = nullptr;
+    return page_;
+  }
+
+ private:
+  PooledPage(PagePool& pool, Spa page) : pool_(&pool), page_(page) {}
+  PagePool* pool_;
+  Spa page_;
+};
+
+}  // namespace hv
