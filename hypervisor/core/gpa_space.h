@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A guest-physical address space: the second-level page table of one partition, with 4 KB, 2 MB and
-// 1 GB pages. Table pages come from the partition's pool. Walks take no lock: an entry is written
-// once, atomically, and a table page that is unlinked is freed only after synchronize_lps().
+// 1 GB pages. Table pages come from the partition's pool. Walks take no lock: entries are written
+// atomically, and no table page is unlinked before destroy().
 #pragma once
 
 #include <cstdint>
@@ -50,35 +50,99 @@ class GpaSpace {
   GpaSpace(const GpaSpace&) = delete;
   GpaSpace& operator=(const GpaSpace&) = delete;
 
+  // Allocates the top table; nothing to do when there is one. Error: insufficient_memory.
   Result<> init();
-  // Frees every table page; the mapping counts must have been dropped before (see unmap).
-  void destroy();
+  // Frees every table page; the mapping counts must have been dropped before (see unmap) and no
+  // walk may be under way. Bounded: Error::retry asks to be called again.
+  Result<> destroy();
 
   Spa root() const { return root_; }
+
+  // The byte behind `gpa` if its page is mapped with that access, else kNowhere. The exit path's
+  // look-up: about ten instructions a level.
+  static constexpr Spa kNowhere{~uint64_t{0}};
+  Spa translate(Gpa gpa, Access want) const {
+    const Leaf leaf = walk(gpa);
+    if (!includes(access_of(leaf.entry), want)) [[unlikely]] return kNowhere;
+    const uint64_t inside = (uint64_t{1} << leaf.shift) - 1;
+    return Spa((leaf.entry & kAddressMask & ~inside) | (gpa.value() & inside));
+  }
 
   // The page that holds `gpa`, or Error::unmapped. Lock-free.
   Result<Mapping> lookup(Gpa gpa) const;
 
-  // Maps one page of `size` (4 KB, 2 MB or 1 GB, all aligned). An existing mapping is replaced.
-  // Error: insufficient_memory, with nothing changed. The caller flushes TLBs when it replaced or
-  // narrowed something.
-  Result<> map(Gpa gpa, Spa spa, uint64_t size, Access access,
-               CacheType cache = CacheType::write_back);
+  // Maps one page of `size` (4 KB, 2 MB or 1 GB, all aligned; access is not none). Answers the page
+  // of that size that it replaced (access none: there was none); the caller flushes TLBs then.
+  // Where a table of smaller pages exists, but none of them is mapped, that table is filled.
+  // Errors: insufficient_memory; object_in_use where pages of another size are mapped. Nothing has
+  // changed then.
+  Result<Mapping> map(Gpa gpa, Spa spa, uint64_t size, Access access,
+                      CacheType cache = CacheType::write_back);
   // Removes the 4 KB page at `gpa`, splitting a larger one. Answers what it was.
+  // Errors: unmapped, insufficient_memory.
   Result<Mapping> unmap(Gpa gpa);
   // Removes a whole leaf that starts at `gpa`, whatever its size, without splitting.
+  // Error: unmapped.
   Result<Mapping> unmap_leaf(Gpa gpa);
-  // Next leaf at or after `gpa`: returns its start through `gpa`. Error: not_found at the end.
+  // Next leaf at or after `gpa`: returns its start through `gpa`. Errors: not_found at the end;
+  // retry after many empty entries, with `gpa` advanced to where to go on.
   Result<Mapping> next_leaf(Gpa& gpa) const;
 
-  // Reads accessed/dirty bits of the leaf and sets or clears them as asked.
+  // Reads accessed/dirty bits of the leaf as they were, then sets or clears them as asked.
   enum class Track : uint8_t { keep, clear, set };
   Result<Mapping> access_state(Gpa gpa, Track accessed, Track dirty);
 
  private:
-  uint64_t* entry_for(Gpa gpa, unsigned level, bool create) HV_REQUIRES(lock_);
-  Result<> split(uint64_t* entry, unsigned level) HV_REQUIRES(lock_);
-  void free_table(Spa table, unsigned level);
+  static constexpr unsigned kTopShift = 39;
+  static constexpr unsigned kBitsPerLevel = 9;
+  static constexpr uint64_t kEntries = uint64_t{1} << kBitsPerLevel;
+  static constexpr uint64_t kAddressMask = (kMaxPhysicalAddress - 1) & ~(kPageSize - 1);
+
+  struct Leaf {
+    uint64_t entry = 0;  // not present: nothing is mapped
+    unsigned shift = kPageShift;
+  };
+
+  static uint64_t* slot(Spa table, Gpa gpa, unsigned shift) {
+    return direct_map<uint64_t>(table) + ((gpa.value() >> shift) & (kEntries - 1));
+  }
+  static uint64_t load(const uint64_t* entry) {
+    return __atomic_load_n(entry, __ATOMIC_ACQUIRE);
+  }
+  static void store(uint64_t* entry, uint64_t value) {
+    __atomic_store_n(entry, value, __ATOMIC_RELEASE);
+  }
+  static bool is_leaf(uint64_t entry, unsigned shift) {
+    return shift == kPageShift || (entry & slat_format.large) != 0;
+  }
+  static Access access_of(uint64_t entry) {
+    const SlatFormat& f = slat_format;
+    if ((entry & f.present) == 0) return Access::none;
+    const bool execute =
+        ((entry ^ f.inverted_execute) & (f.execute | f.inverted_execute)) != 0;
+    return static_cast<Access>(1 | ((entry & f.write) != 0) << 1 | execute << 2);
+  }
+  static Mapping mapping_of(uint64_t entry, unsigned shift);
+  static uint64_t make_leaf(Spa spa, unsigned shift, Access access, CacheType cache);
+
+  Leaf walk(Gpa gpa) const {
+    if (gpa.value() >= kMaxPhysicalAddress) [[unlikely]] return {};
+    Spa table = root_;
+    for (unsigned shift = kTopShift;; shift -= kBitsPerLevel) {
+      const uint64_t entry = load(slot(table, gpa, shift));
+      if ((entry & slat_format.present) == 0 || is_leaf(entry, shift)) return {entry, shift};
+      table = Spa(entry & kAddressMask);
+    }
+  }
+
+  // The entry at `shift` on the way to `gpa`, tables created and leaves above split as needed.
+  Result<uint64_t*> entry_at(Gpa gpa, unsigned shift) HV_REQUIRES(lock_);
+  Result<> split(uint64_t* entry, unsigned shift) HV_REQUIRES(lock_);
+  // The leaf entry of `gpa` wherever it is; nullptr where nothing is mapped.
+  uint64_t* find_leaf(Gpa gpa, unsigned& shift) HV_REQUIRES(lock_);
+  Result<> fill(Spa table, unsigned shift, Spa spa, Access access, CacheType cache)
+      HV_REQUIRES(lock_);
+  Result<> free_tables(Spa table, unsigned shift, unsigned& budget);
 
   PagePool& pool_;
   base::SpinLock lock_{50};

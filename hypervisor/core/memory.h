@@ -14,10 +14,11 @@
 namespace hv {
 
 // One 16-bit word a frame. A frame is either the root's, with a count of mappings into child
-// partitions, or the hypervisor's (boot image, reserve, or deposited).
+// partitions, or the hypervisor's (boot image, reserve, or deposited), or no RAM at all.
 class PageDb {
  public:
   static constexpr uint16_t kHypervisor = 0xffff;
+  static constexpr uint16_t kNoRam = 0xfffe;
   static constexpr uint16_t kMaxMappings = 0xfff0;
 
   // `words` has one entry for each frame in [0, frames), all zero: the root's, unmapped.
@@ -25,28 +26,37 @@ class PageDb {
     words_ = words;
     frames_ = frames;
   }
+  // Marks the frames of [from, to) as holes: memory-mapped devices, firmware, nothing. For boot.
+  void exclude(Spa from, Spa to);
+
   uint64_t frames() const { return frames_; }
   bool contains(Spa page) const { return page.page() < frames_; }
-  bool owned_by_hypervisor(Spa page) const {
-    return contains(page) && words_[page.page()].load(std::memory_order_relaxed) == kHypervisor;
-  }
+  // True where the direct map reaches memory that may be read and written.
+  bool is_ram(Spa page) const { return contains(page) && word(page) != kNoRam; }
+  bool owned_by_hypervisor(Spa page) const { return contains(page) && word(page) == kHypervisor; }
 
-  // Root → hypervisor; fails while a child maps the page or where it is no RAM. Back again.
+  // Root → hypervisor. Errors: object_in_use (a child maps it), access_denied (no RAM, or the
+  // hypervisor's already). Back again.
   Result<> acquire(Spa page);
   void release(Spa page);
-  // Counts one more or one fewer mapping into a child.
+  // Counts one more or one fewer mapping into a child. Errors: access_denied (not the root's RAM),
+  // no_resources (too many mappings).
   Result<> add_mapping(Spa page);
   void drop_mapping(Spa page);
+  // Zero for what is not the root's.
   uint16_t mappings(Spa page) const;
 
  private:
+  uint16_t word(Spa page) const { return words_[page.page()].load(std::memory_order_relaxed); }
+
   std::atomic<uint16_t>* words_ = nullptr;
   uint64_t frames_ = 0;
 };
 
 extern PageDb page_db;
 
-// A stack of free pages linked through their first bytes. Pages leave it zeroed.
+// A stack of free pages linked through their first bytes. Pages are zeroed when they enter it and
+// leave it zeroed.
 class PagePool {
  public:
   PagePool() = default;
@@ -56,7 +66,7 @@ class PagePool {
   // Error: insufficient_memory.
   Result<Spa> allocate();
   void free(Spa page);
-  // Pages given by the parent count as deposited until withdrawn.
+  // Pages given by the parent count as deposited until withdrawn. Error: no_resources (none free).
   void deposit(Spa page);
   Result<Spa> withdraw();
 
@@ -64,11 +74,11 @@ class PagePool {
   uint64_t total_pages() const { return total_.load(std::memory_order_relaxed); }
 
  private:
-  void push(Spa page) HV_REQUIRES(lock_);
-  Spa pop() HV_REQUIRES(lock_);
+  void push(Spa page, uint64_t deposited);
+  Result<Spa> pop(uint64_t withdrawn, Error empty);
 
   base::SpinLock lock_{60};
-  Spa head_ HV_GUARDED_BY(lock_);
+  Spa head_ HV_GUARDED_BY(lock_);  // valid while free_ is not zero
   std::atomic<uint64_t> free_{0};
   std::atomic<uint64_t> total_{0};
 };
