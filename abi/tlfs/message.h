@@ -454,8 +454,7 @@ HV_ABI_AT(HvVpSignalBitsetSchedulerMessage, format, 0x10);
 HV_ABI_AT(HvVpSignalBitsetSchedulerMessage, valid_bank_mask, 0x18);
 HV_ABI_AT(HvVpSignalBitsetSchedulerMessage, banks, 0x20);
 
-// HvMessageTypeSchedulerVpSignalPair: (partition, VP) pairs to dispatch.
-// [Linux hvhdk.h]
+// HvMessageTypeSchedulerVpSignalPair: (partition, VP) pairs to dispatch. [Linux hvhdk.h]
 struct HvVpSignalPairSchedulerMessage {
   uint32_t overflow_count;
   uint8_t vp_count;
