@@ -24,8 +24,8 @@ void destroy_vp(Vp& vp);
 Result<abi::HvRegisterValue> get_register(Vp& vp, abi::HvRegisterName name);
 Result<> set_register(Vp& vp, abi::HvRegisterName name, const abi::HvRegisterValue& value);
 // Local APIC page and XSAVE area as hypercalls 0xe3/0xe4 carry them; sizes are checked by callee.
-Result<size_t> get_state(Vp& vp, abi::HvGetSetVpStateType type, std::span<uint8_t> out);
-Result<> set_state(Vp& vp, abi::HvGetSetVpStateType type, std::span<const uint8_t> in);
+Result<size_t> get_state(Vp& vp, abi::HvVpStateType type, std::span<uint8_t> out);
+Result<> set_state(Vp& vp, abi::HvVpStateType type, std::span<const uint8_t> in);
 
 // --- Interrupts; callable for any VP, from any LP ---
 enum class Trigger : uint8_t { edge, level };

@@ -91,6 +91,14 @@ Result<> GpaSpace::fill(Spa table, unsigned shift, Spa spa, Access access, Cache
   return {};
 }
 
+void GpaSpace::mark_written(Leaf leaf) {
+  const SlatFormat& f = slat_format;
+  while ((leaf.entry & (f.present | f.dirty)) == f.present &&
+         !__atomic_compare_exchange_n(leaf.at, &leaf.entry, leaf.entry | f.accessed | f.dirty, false,
+                                      __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+  }
+}
+
 Result<Mapping> GpaSpace::lookup(Gpa gpa) const {
   const Leaf leaf = walk(gpa);
   if ((leaf.entry & slat_format.present) == 0) return fail(Error::unmapped);

@@ -59,11 +59,12 @@ class GpaSpace {
   Spa root() const { return root_; }
 
   // The byte behind `gpa` if its page is mapped with that access, else kNowhere. The exit path's
-  // look-up: about ten instructions a level.
+  // look-up: about ten instructions a level. Asking for write access marks the page as written.
   static constexpr Spa kNowhere{~uint64_t{0}};
   Spa translate(Gpa gpa, Access want) const {
     const Leaf leaf = walk(gpa);
     if (!includes(access_of(leaf.entry), want)) [[unlikely]] return kNowhere;
+    if (includes(want, Access::write) && (leaf.entry & slat_format.dirty) == 0) mark_written(leaf);
     const uint64_t inside = (uint64_t{1} << leaf.shift) - 1;
     return Spa((leaf.entry & kAddressMask & ~inside) | (gpa.value() & inside));
   }
@@ -101,6 +102,7 @@ class GpaSpace {
   struct Leaf {
     uint64_t entry = 0;  // not present: nothing is mapped
     unsigned shift = kPageShift;
+    uint64_t* at = nullptr;
   };
 
   static uint64_t* slot(Spa table, Gpa gpa, unsigned shift) {
@@ -129,12 +131,15 @@ class GpaSpace {
     if (gpa.value() >= kMaxPhysicalAddress) [[unlikely]] return {};
     Spa table = root_;
     for (unsigned shift = kTopShift;; shift -= kBitsPerLevel) {
-      const uint64_t entry = load(slot(table, gpa, shift));
-      if ((entry & slat_format.present) == 0 || is_leaf(entry, shift)) return {entry, shift};
+      uint64_t* const at = slot(table, gpa, shift);
+      const uint64_t entry = load(at);
+      if ((entry & slat_format.present) == 0 || is_leaf(entry, shift)) return {entry, shift, at};
       table = Spa(entry & kAddressMask);
     }
   }
 
+  // Sets accessed and dirty as a processor would; gives up when the entry changed meanwhile.
+  static void mark_written(Leaf leaf);
   // The entry at `shift` on the way to `gpa`, tables created and leaves above split as needed.
   Result<uint64_t*> entry_at(Gpa gpa, unsigned shift) HV_REQUIRES(lock_);
   Result<> split(uint64_t* entry, unsigned shift) HV_REQUIRES(lock_);

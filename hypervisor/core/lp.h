@@ -24,6 +24,9 @@ struct Lp {
   // The VP whose state is loaded on this LP; nullptr when idle.
   std::atomic<Vp*> current{nullptr};
 
+  // Set while the LP sleeps with no VP: it holds nothing, and flushes before it enters a guest.
+  std::atomic<bool> idle{false};
+
   void enter_guest() { epoch.fetch_add(1); }
   void leave_guest() { epoch.fetch_add(1); }
   bool in_hypervisor() const { return (epoch.load() & 1) != 0; }

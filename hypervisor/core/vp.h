@@ -77,6 +77,7 @@ struct Vp {
   // Where intercept messages for the parent go, mapped by HvCallMapVpStatePage; zero until mapped.
   Spa intercept_page;
   Spa register_page;
+  Spa stats_page;
 
   VpCounters counters;
 

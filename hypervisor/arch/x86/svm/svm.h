@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+// The vendor's side of hypervisor/arch/x86; vmx/ will have the same file and function names.
+#pragma once
+
+#include <cstdint>
+
+#include "base/x86/decoder.h"
+#include "hypervisor/arch/x86/guest_walk.h"
+#include "hypervisor/arch/x86/svm/vmcb.h"
+#include "hypervisor/arch/x86/vcpu.h"
+
+namespace hv::svm {
+
+using x86::Vcpu;
+
+// --- control.cpp: the control block of a new VP, and the permission maps ---
+void init_maps();
+void init_vmcb(Vcpu& vcpu);
+// Port ranges the root must not touch (the hypervisor's own console).
+void hide_port_from_root(uint16_t first, unsigned count);
+
+// --- guest_state.cpp: views that neutral code needs ---
+x86::PagingState paging_state(const Vcpu& vcpu);
+base::x86::Mode code_mode(const Vcpu& vcpu);
+inline bool interrupts_enabled(const Vcpu& vcpu) {
+  return vcpu.vmcb->rflags & x86::rflags::kIf;
+}
+
+// --- instruction.cpp: the instruction an exit is about ---
+// Reads and decodes the instruction at RIP. False where it cannot be fetched, or where another VP
+// has rewritten it meanwhile (`expected` differs): the caller lets the guest execute again.
+bool fetch_instruction(Vcpu& vcpu, base::x86::Instruction& instruction);
+bool fetch_expected(Vcpu& vcpu, base::x86::Op expected, base::x86::Instruction& instruction);
+// Up to 15 bytes at RIP, for messages to the parent. Returns the bytes read.
+unsigned fetch_bytes(Vcpu& vcpu, uint8_t (&bytes)[15]);
+// Moves RIP past an emulated instruction: ends the interrupt shadow, raises #DB when single-stepping.
+void complete_instruction(Vcpu& vcpu, uint8_t length);
+
+// --- inject.cpp: events into the guest ---
+// Chooses what the next entry delivers; asks for an exit when the guest can take what waits.
+void prepare_injection(Vcpu& vcpu);
+// After an exit: whatever was being delivered is delivered again.
+void recover_interrupted_event(Vcpu& vcpu);
+
+// --- exit.cpp ---
+void handle_exit(Vcpu& vcpu);
+
+// --- native/svm_enter.S ---
+extern "C" void svm_enter(uint64_t* gpr, uint64_t guest_vmcb, uint64_t host_vmcb);
+
+}  // namespace hv::svm

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+// One LP's queue of ready VPs and its list of deadlines. Any LP may add to it; only its own LP takes
+// from it, except an idle LP that steals a VP which is not pinned. Round robin with a time slice; a
+// VP that wakes goes first, so interactive work (the root's above all) waits for no slice.
+#pragma once
+
+#include "base/list.h"
+#include "base/lock.h"
+#include "hypervisor/core/scheduler.h"
+
+namespace hv::sched {
+
+using ReadyList = base::List<Vp, &Vp::run_link>;
+using TimerList = base::List<Vp, &Vp::timer_link>;
+
+struct RunQueue {
+  base::SpinLock lock{70};
+  ReadyList ready HV_GUARDED_BY(lock);
+  TimerList timers HV_GUARDED_BY(lock);  // by deadline
+  std::atomic<uint32_t> load{0};         // VPs at home here, for placement
+  std::atomic<uint64_t> first_deadline{kNever};
+};
+
+// --- For the LP's main loop, on its own LP ---
+
+// The next VP to run, now `running`; nullptr when there is none.
+Vp* pick(Lp& lp);
+// Puts the VP that ran back: ready if it still can run, else blocked.
+void put_back(Lp& lp, Vp& vp);
+// When the LP has to look again: the first deadline, or the end of the slice if others wait.
+uint64_t next_event(Lp& lp, const Vp* running);
+// Posts VpRequest::timer to every VP whose deadline has passed.
+void expire(Lp& lp, uint64_t now);
+
+// The LP with the least VPs at home, for a VP that may live anywhere.
+Lp& least_loaded();
+
+}  // namespace hv::sched
