@@ -27,10 +27,11 @@ enum class DecodeStatus : uint8_t {
 /// In the order of the segment register encoding [APM3 1.4.2].
 enum class Segment : uint8_t { kEs, kCs, kSs, kDs, kFs, kGs, kNone };
 
-/// How the opcode map was selected. kNow3d is 0F 0F with the opcode in the last byte.
-enum class Encoding : uint8_t { kLegacy, kNow3d, kVex, kEvex, kXop };
+/// How the opcode map was selected. kNow3d is 0F 0F with the opcode in the last byte; kMvex is the
+/// Xeon Phi coprocessor's, which other processors take for an undefined EVEX.
+enum class Encoding : uint8_t { kLegacy, kNow3d, kVex, kEvex, kXop, kMvex };
 
-/// Legacy: 0 one byte, 1 0F, 2 0F 38, 3 0F 3A. VEX and EVEX: map_select. XOP: 8, 9, 10.
+/// Legacy: 0 one byte, 1 0F, 2 0F 38, 3 0F 3A. VEX, EVEX: the map field. XOP: 8, 9, 10.
 using OpcodeMap = uint8_t;
 
 /// Repeat prefix in effect (the last one counts), whether it repeats or selects an opcode.
@@ -38,9 +39,9 @@ enum class Repeat : uint8_t { kNone = 0, kRep = 0xF3, kRepne = 0xF2 };
 
 struct Prefixes {
   bool lock = false;
-  bool operand_size = false;         // 66
-  bool address_size = false;         // 67
-  Repeat repeat = Repeat::kNone;     // also for VEX.pp and the like
+  bool operand_size = false;  // 66
+  bool address_size = false;  // 67
+  Repeat repeat = Repeat::kNone;
   Segment segment = Segment::kNone;  // override in effect; in 64-bit mode FS or GS only
   uint8_t rex = 0;                   // REX byte in effect, or 0; W, R, X, B also from VEX and kin
 
@@ -66,107 +67,30 @@ struct MemoryOperand {
 
 /// What the instruction does, for those that some caller emulates or takes an intercept for.
 /// Operand forms are told by Instruction::form and the operand size.
+// clang-format off
 enum class Op : uint8_t {
   kOther,
-  // One data access that execute_memory_access() can perform.
-  kMov,
-  kMovzx,
-  kMovsx,
-  kMovbe,
-  kXchg,
-  kXadd,
-  kCmpxchg,
-  kAdd,
-  kOr,
-  kAdc,
-  kSbb,
-  kAnd,
-  kSub,
-  kXor,
-  kCmp,
-  kTest,
-  kInc,
-  kDec,
-  kNot,
-  kNeg,
-  kBt,
-  kBts,
-  kBtr,
-  kBtc,
-  kCmov,
-  kSetcc,
-  kMovs,
-  kCmps,
-  kStos,
-  kLods,
-  kScas,
+  // One data access, which execute_memory_access() can perform.
+  kAdd, kOr, kAdc, kSbb, kAnd, kSub, kXor, kCmp,  // in the order of their encoding
+  kTest, kInc, kDec, kNot, kNeg,
+  kMov, kMovzx, kMovsx, kMovbe, kCmov, kSetcc,
+  kXchg, kXadd, kCmpxchg,
+  kBt, kBts, kBtr, kBtc,  // in the order of their encoding
+  kMovs, kCmps, kStos, kLods, kScas,
   // Port I/O.
-  kIn,
-  kOut,
-  kIns,
-  kOuts,
+  kIn, kOut, kIns, kOuts,
   // Stack, flags, interrupts.
-  kPush,
-  kPop,
-  kPushf,
-  kPopf,
-  kCli,
-  kSti,
-  kInt,
-  kInt3,
-  kInto,
-  kIcebp,
-  kIret,
-  kRsm,
-  kHlt,
-  kPause,
+  kPush, kPop, kPushf, kPopf, kCli, kSti, kInt, kInt3, kInto, kIcebp, kIret, kRsm, kHlt, kPause,
   // Processor state.
-  kCpuid,
-  kRdmsr,
-  kWrmsr,
-  kRdtsc,
-  kRdtscp,
-  kRdpmc,
-  kRdpru,
-  kXgetbv,
-  kXsetbv,
-  kMovFromCr,
-  kMovToCr,
-  kMovFromDr,
-  kMovToDr,
-  kClts,
-  kLmsw,
-  kSmsw,
-  kSgdt,
-  kSidt,
-  kLgdt,
-  kLidt,
-  kSldt,
-  kStr,
-  kLldt,
-  kLtr,
-  kInvd,
-  kWbinvd,
-  kInvlpg,
-  kInvlpga,
-  kInvlpgb,
-  kInvpcid,
-  kTlbsync,
-  kMonitor,
-  kMwait,
-  kMonitorx,
-  kMwaitx,
-  kUd,
+  kCpuid, kRdmsr, kWrmsr, kRdtsc, kRdtscp, kRdpmc, kRdpru, kXgetbv, kXsetbv,
+  kMovFromCr, kMovFromDr, kMovToCr, kMovToDr, kClts, kLmsw, kSmsw,
+  kSgdt, kSidt, kLgdt, kLidt, kSldt, kStr, kLldt, kLtr,
+  kInvd, kWbinvd, kInvlpg, kInvlpga, kInvlpgb, kInvpcid, kTlbsync,
+  kMonitor, kMwait, kMonitorx, kMwaitx,
   // Virtualization.
-  kVmcall,
-  kVmmcall,
-  kVmrun,
-  kVmload,
-  kVmsave,
-  kStgi,
-  kClgi,
-  kSkinit,
+  kVmcall, kVmmcall, kVmrun, kVmload, kVmsave, kStgi, kClgi, kSkinit,
 };
+// clang-format on
 
 /// Where the operands of a semantic Op are.
 enum class Form : uint8_t {
