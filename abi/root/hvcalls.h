@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0 */
 /*
- * Hypercall numbers and layouts that a root partition needs and that Linux 6.1's <asm/hyperv-tlfs.h>
- * lacks [TLFS, Linux include/hyperv]. Plain C, for the driver and for user code that calls
+ * Hypercall numbers and layouts that a root partition needs and that <asm/hyperv-tlfs.h> of Linux
+ * 6.1 lacks [TLFS, Linux include/hyperv]. Plain C, for the driver and for user code that calls
  * MSHV_ROOT_HVCALL. TLFS names, little-endian, no implicit padding; a field named rsvd is zero.
  */
 #ifndef ABI_ROOT_HVCALLS_H
@@ -10,12 +10,13 @@
 #include <linux/types.h>
 
 #ifdef __cplusplus
-#define HV_ABI_ASSERT(x) static_assert(x, #x)
+#define HV_ROOT_ABI_ASSERT(x) static_assert(x, #x)
 #else
-#define HV_ABI_ASSERT(x) _Static_assert(x, #x)
+#define HV_ROOT_ABI_ASSERT(x) _Static_assert(x, #x)
 #endif
-#define HV_ABI_SIZE(type, size) HV_ABI_ASSERT(sizeof(struct type) == (size))
-#define HV_ABI_AT(type, member, at) HV_ABI_ASSERT(__builtin_offsetof(struct type, member) == (at))
+#define HV_ROOT_ABI_SIZE(type, size) HV_ROOT_ABI_ASSERT(sizeof(struct type) == (size))
+#define HV_ROOT_ABI_AT(type, member, at) \
+	HV_ROOT_ABI_ASSERT(__builtin_offsetof(struct type, member) == (at))
 
 /* ---- hypercall codes ---------------------------------------------------------------------- */
 
@@ -86,8 +87,8 @@ struct hv_input_create_partition {
 	__u64 disabled_processor_xsave_features;
 	__u64 isolation_properties;
 };
-HV_ABI_SIZE(hv_input_create_partition, 56);
-HV_ABI_AT(hv_input_create_partition, disabled_processor_features, 24);
+HV_ROOT_ABI_SIZE(hv_input_create_partition, 56);
+HV_ROOT_ABI_AT(hv_input_create_partition, disabled_processor_features, 24);
 
 #define HV_PARTITION_PROPERTY_XSAVE_STATES 0x00060007
 #define HV_PARTITION_PROPERTY_MAX_XSAVE_DATA_SIZE 0x00060008
@@ -98,7 +99,7 @@ struct hv_input_get_partition_property {
 	__u32 property_code;
 	__u32 rsvd;
 };
-HV_ABI_SIZE(hv_input_get_partition_property, 16);
+HV_ROOT_ABI_SIZE(hv_input_get_partition_property, 16);
 
 struct hv_input_set_partition_property {
 	__u64 partition_id;
@@ -106,7 +107,7 @@ struct hv_input_set_partition_property {
 	__u32 rsvd;
 	__u64 property_value;
 };
-HV_ABI_SIZE(hv_input_set_partition_property, 24);
+HV_ROOT_ABI_SIZE(hv_input_set_partition_property, 24);
 
 #define HV_SYSTEM_PROPERTY_SCHEDULER_TYPE 15
 #define HV_SCHEDULER_TYPE_LP 1
@@ -120,7 +121,7 @@ struct hv_input_get_system_property {
 	__u32 rsvd;
 	__u64 argument;
 };
-HV_ABI_SIZE(hv_input_get_system_property, 16);
+HV_ROOT_ABI_SIZE(hv_input_get_system_property, 16);
 
 /* ---- memory ------------------------------------------------------------------------------- */
 
@@ -129,7 +130,7 @@ struct hv_input_withdraw_memory {
 	__u64 partition_id;
 	__u64 proximity_domain_info;
 };
-HV_ABI_SIZE(hv_input_withdraw_memory, 16);
+HV_ROOT_ABI_SIZE(hv_input_withdraw_memory, 16);
 
 #define HV_MAP_GPA_READABLE 0x1u
 #define HV_MAP_GPA_WRITABLE 0x2u
@@ -145,7 +146,7 @@ struct hv_input_map_gpa_pages {
 	__u32 map_flags;
 	__u32 rsvd;
 };
-HV_ABI_SIZE(hv_input_map_gpa_pages, 24);
+HV_ROOT_ABI_SIZE(hv_input_map_gpa_pages, 24);
 
 struct hv_input_unmap_gpa_pages {
 	__u64 target_partition_id;
@@ -153,7 +154,7 @@ struct hv_input_unmap_gpa_pages {
 	__u32 unmap_flags;
 	__u32 rsvd;
 };
-HV_ABI_SIZE(hv_input_unmap_gpa_pages, 24);
+HV_ROOT_ABI_SIZE(hv_input_unmap_gpa_pages, 24);
 
 #define HV_GPA_ACCESS_CLEAR_ACCESSED 0x1u
 #define HV_GPA_ACCESS_SET_ACCESSED 0x2u
@@ -168,7 +169,7 @@ struct hv_input_get_gpa_pages_access_state {
 	__u64 flags;
 	__u64 gpa_page_number;
 };
-HV_ABI_SIZE(hv_input_get_gpa_pages_access_state, 24);
+HV_ROOT_ABI_SIZE(hv_input_get_gpa_pages_access_state, 24);
 
 /* ---- virtual processors ------------------------------------------------------------------- */
 
@@ -182,7 +183,7 @@ struct hv_input_vp_registers {
 	__u8 input_vtl;
 	__u8 rsvd[3];
 };
-HV_ABI_SIZE(hv_input_vp_registers, 16);
+HV_ROOT_ABI_SIZE(hv_input_vp_registers, 16);
 
 /* A register of SetVpRegisters; GetVpRegisters answers the 16 bytes of value alone. */
 struct hv_register_assoc {
@@ -191,7 +192,7 @@ struct hv_register_assoc {
 	__u64 rsvd2;
 	__u64 value[2];
 };
-HV_ABI_SIZE(hv_register_assoc, 32);
+HV_ROOT_ABI_SIZE(hv_register_assoc, 32);
 
 #define HV_VP_STATE_PAGE_REGISTERS 0
 #define HV_VP_STATE_PAGE_INTERCEPT_MESSAGE 1
@@ -205,7 +206,7 @@ struct hv_input_vp_state_page {
 	__u8 flags;
 	__u64 requested_map_location;
 };
-HV_ABI_SIZE(hv_input_vp_state_page, 24);
+HV_ROOT_ABI_SIZE(hv_input_vp_state_page, 24);
 #define HV_INPUT_UNMAP_VP_STATE_PAGE_SIZE 16
 
 /* With bit 31 the data is in pages whose numbers follow the header, else beside it. */
@@ -228,7 +229,7 @@ struct hv_input_vp_state {
 	__u64 xsave_flags;
 	__u64 xsave_states;
 };
-HV_ABI_SIZE(hv_input_vp_state, 40);
+HV_ROOT_ABI_SIZE(hv_input_vp_state, 40);
 
 struct hv_input_assert_virtual_interrupt {
 	__u64 partition_id;
@@ -239,7 +240,7 @@ struct hv_input_assert_virtual_interrupt {
 	__u8 target_vtl;
 	__u8 rsvd[3];
 };
-HV_ABI_SIZE(hv_input_assert_virtual_interrupt, 32);
+HV_ROOT_ABI_SIZE(hv_input_assert_virtual_interrupt, 32);
 #define HV_INTERRUPT_LEVEL_TRIGGERED 0x1u
 #define HV_INTERRUPT_LOGICAL_DEST_MODE 0x2u
 
@@ -263,8 +264,8 @@ struct hv_input_create_port {
 	__u64 rsvd2;
 	__u64 proximity_domain_info;
 };
-HV_ABI_SIZE(hv_input_create_port, 56);
-HV_ABI_AT(hv_input_create_port, target_sint, 32);
+HV_ROOT_ABI_SIZE(hv_input_create_port, 56);
+HV_ROOT_ABI_AT(hv_input_create_port, target_sint, 32);
 
 #define HV_DOORBELL_FLAG_TRIGGER_SIZE_ANY 0u
 #define HV_DOORBELL_FLAG_TRIGGER_SIZE_BYTE 1u
@@ -288,8 +289,8 @@ struct hv_input_connect_port {
 	__u64 doorbell_flags;
 	__u64 proximity_domain_info;
 };
-HV_ABI_SIZE(hv_input_connect_port, 72);
-HV_ABI_AT(hv_input_connect_port, doorbell_gpa, 40);
+HV_ROOT_ABI_SIZE(hv_input_connect_port, 72);
+HV_ROOT_ABI_AT(hv_input_connect_port, doorbell_gpa, 40);
 
 /* Second register of the fast DisconnectPort. */
 #define HV_DISCONNECT_PORT_IS_DOORBELL (1ull << 32)
@@ -312,14 +313,14 @@ struct hv_synic_event_ring {
 	__u16 rsvd;
 	__u32 data[HV_SYNIC_EVENT_RING_MESSAGE_COUNT];
 };
-HV_ABI_SIZE(hv_synic_event_ring, 256);
+HV_ROOT_ABI_SIZE(hv_synic_event_ring, 256);
 
 struct hv_synic_event_ring_page {
 	struct hv_synic_event_ring sint_event_ring[16];
 };
-HV_ABI_SIZE(hv_synic_event_ring_page, 4096);
+HV_ROOT_ABI_SIZE(hv_synic_event_ring_page, 4096);
 
-/* Messages to the root: {u32 vp}, {u32 sint}, {u64 partition, u32 status}; APIC EOI {u32 vp, u32 vector}. */
+/* Messages to the root. Payloads: {u32 vp}, {u32 sint}, {u64 partition, u32 status}. */
 #define HVMSG_OPAQUE_INTERCEPT 0x8000003fu
 #define HVMSG_SYNIC_SINT_INTERCEPT 0x80000061u
 #define HVMSG_ASYNC_CALL_COMPLETION 0x80000070u

@@ -239,8 +239,8 @@ enum {
 };
 
 /*
- * MSHV_GET_VP_STATE, MSHV_SET_VP_STATE: buf_sz and buf_ptr are multiples of 4096. buf_sz returns the
- * size of the data; EINVAL if it is larger than the buffer.
+ * MSHV_GET_VP_STATE, MSHV_SET_VP_STATE: buf_sz and buf_ptr are multiples of 4096. buf_sz returns
+ * the size of the data; EINVAL if it is larger than the buffer.
  */
 struct mshv_get_set_vp_state {
 	__u8 type;

@@ -80,9 +80,12 @@ u64 mshv_hvcall(const struct mshv_call *call)
 	in = *this_cpu_ptr(hyperv_pcpu_input_arg);
 	out = *this_cpu_ptr(hyperv_pcpu_output_arg);
 	memcpy(in, call->in, call->in_size);
-	memcpy(in + call->in_size, call->list, call->list_size);
-	status = mshv_do_call(call->control, in, call->out ? out : NULL);
-	memcpy(call->out, out, call->out_size);
+	if (call->list_size)
+		memcpy(in + call->in_size, call->list, call->list_size);
+	/* Always with an output page: without, the answer of a call that has one goes to address 0. */
+	status = mshv_do_call(call->control, in, out);
+	if (call->out_size)
+		memcpy(call->out, out, call->out_size);
 	local_irq_restore(flags);
 	return status;
 }
@@ -202,7 +205,7 @@ int mshv_deposit(struct mshv_partition *pt, u32 pages)
 	return ret;
 }
 
-/* Takes back up to @limit pages of @pt; without @free they stay allocated (the system goes down). */
+/* Takes back up to @limit pages of @pt; without @free they stay allocated: the system goes down. */
 static void withdraw(struct mshv_partition *pt, long limit, bool free)
 {
 	struct hv_input_withdraw_memory in = { .partition_id = partition_id(pt) };
@@ -241,9 +244,10 @@ static void withdraw(struct mshv_partition *pt, long limit, bool free)
 /* Takes back everything; complains if the hypervisor keeps some or returns too much. */
 void mshv_withdraw(struct mshv_partition *pt, bool free)
 {
-	long left;
+	long left = atomic_long_read(&pt->deposited);
 
-	withdraw(pt, LONG_MAX, free);
+	if (left)
+		withdraw(pt, LONG_MAX, free);
 	left = atomic_long_read(&pt->deposited);
 	if (left)
 		pr_err("partition %llu: %ld deposited pages did not come back\n", pt->id, left);

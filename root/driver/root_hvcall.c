@@ -102,8 +102,8 @@ int mshv_root_hvcall(struct mshv_partition *pt, struct mshv_bounce *bounce, bool
 
 	if (from_partition)
 		reinit_completion(&pt->async);
-	status = mshv_do_call(mshv_rep(args.code, args.reps), bounce->in,
-			      args.out_ptr ? bounce->out : NULL);
+	/* With an output page even if the caller wants none, or the answer would go to address 0. */
+	status = mshv_do_call(mshv_rep(args.code, args.reps), bounce->in, bounce->out);
 	if (hv_result(status) == HV_STATUS_CALL_PENDING && from_partition)
 		ret = wait_async(pt, &status);
 

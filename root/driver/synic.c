@@ -155,29 +155,41 @@ static void handle_message(struct cpu_synic *synic, const struct hv_message *msg
 	}
 }
 
-/* Empties SINT0's slot as often as the hypervisor fills it. Interrupts are off. */
-static void handle_messages(void)
+/* Takes the message in SINT0's slot, if any: then true. Interrupts are off. */
+static bool take_message(void)
 {
 	struct cpu_synic *synic = this_cpu_ptr(&cpu_synic);
 	struct hv_message_page *page = synic->pages[PAGE_MESSAGES].va;
 	struct hv_message *msg;
 
 	if (!page)
-		return;
+		return false;
 	msg = &page->sint_message[HV_SYNIC_INTERCEPTION_SINT_INDEX];
 	if (READ_ONCE(msg->header.message_type) == HVMSG_NONE)
-		return;
+		return false;
 
 	handle_message(synic, msg);
 	WRITE_ONCE(msg->header.message_type, HVMSG_NONE);
 	mb(); /* the slot is free before we ask whether someone waits for it */
 	if (msg->header.message_flags.msg_pending)
 		wrmsrl(HV_REGISTER_EOM, 0); /* the hypervisor delivers the next, and interrupts */
+	return true;
+}
+
+/* Takes messages whose interrupt is lost: it came while the SINT was masked. */
+static void take_messages(void)
+{
+	unsigned long flags;
+
+	local_irq_save(flags);
+	while (take_message())
+		;
+	local_irq_restore(flags);
 }
 
 static void mshv_isr(void)
 {
-	handle_messages();
+	take_message();
 	add_interrupt_randomness(HYPERVISOR_CALLBACK_VECTOR);
 }
 
@@ -230,10 +242,9 @@ static int synic_offline(unsigned int cpu)
 	mask_sint(HV_SYNIC_INTERCEPTION_SINT_INDEX);
 
 	/* What is queued here already belongs to somebody. */
+	take_messages();
 	local_irq_save(flags);
-	handle_messages();
-	if (synic->pages[PAGE_EVENT_RINGS].va)
-		ring_doorbells(synic);
+	ring_doorbells(synic);
 	local_irq_restore(flags);
 
 	rdmsrl(HV_REGISTER_SCONTROL, value);
@@ -252,7 +263,6 @@ static int synic_online(unsigned int cpu)
 	};
 	struct cpu_synic *synic = this_cpu_ptr(&cpu_synic);
 	u64 sint = HYPERVISOR_CALLBACK_VECTOR;
-	unsigned long flags;
 	u64 value;
 	int i, ret;
 
@@ -273,10 +283,8 @@ static int synic_online(unsigned int cpu)
 	rdmsrl(HV_REGISTER_SCONTROL, value);
 	wrmsrl(HV_REGISTER_SCONTROL, value | HV_SYNIC_CONTROL_ENABLE);
 
-	/* A message from before would keep its slot for ever: its interrupt is long gone. */
-	local_irq_save(flags);
-	handle_messages();
-	local_irq_restore(flags);
+	/* A message from before would keep its slot for ever. */
+	take_messages();
 	return 0;
 }
 
@@ -303,6 +311,7 @@ void mshv_synic_stop(void)
 		return;
 	cpuhp_remove_state(cpuhp_state);
 	cpuhp_state = -1;
+	synchronize_rcu(); /* the stub looks at its slot twice: first let the last interrupts end */
 	hv_remove_vmbus_handler();
 	synchronize_rcu();
 }

@@ -39,8 +39,8 @@ static int set_suspend(struct mshv_vp *vp, bool suspend)
 }
 
 /*
- * A signal arrived while the VP runs. Suspends it; if it intercepted before that, takes the message,
- * which else would be taken for that of the next run.
+ * A signal arrived while the VP runs. Suspends it; if it intercepted before that, waits for the
+ * message, which else would be taken for that of the next run.
  * Returns 0 if there is a message, -EINTR if not.
  */
 static int interrupt_vp(struct mshv_vp *vp)

@@ -68,7 +68,7 @@ static int find_kind(struct mshv_vp *vp, u8 type, struct state_kind *kind)
 	}
 }
 
-/* Moves the state between the hypervisor and @data, which begins on a page and is physically one. */
+/* Moves the state between the hypervisor and @data: whole pages, physically contiguous. */
 static int transfer(struct mshv_vp *vp, const struct state_kind *kind, void *data, bool set)
 {
 	struct hv_input_vp_state in = {
