@@ -68,6 +68,8 @@ static void ring_doorbells(struct cpu_synic *synic)
 	u32 span = HV_SYNIC_EVENT_RING_MESSAGE_COUNT;
 	u32 port;
 
+	if (!page)
+		return;
 	for (;;) {
 		while ((port = ring_take(ring, &synic->ring_tail, span))) {
 			mshv_doorbell_ring(port);

@@ -14,7 +14,6 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,6 +21,7 @@
 
 #define DOORBELL_GPA (VM_DATA_BASE + 4)
 #define UNMAPPED_GPA (VM_DATA_BASE + 8)
+#define HANG_MS 20000 /* no intercept takes this long, not even in software emulation */
 
 static const uint8_t code[] = {
 	0xb0, 0x5a,	  /* 00: mov al, 0x5a */
@@ -39,19 +39,11 @@ static void on_alarm(int signal)
 	(void)signal;
 }
 
-/* Sends SIGALRM after @ms and, in case it came before the call it is to interrupt, again. */
-static void alarm_every(int ms)
-{
-	struct itimerval timer = { { 0, ms * 1000 }, { 0, ms * 1000 } };
-
-	setitimer(ITIMER_REAL, &timer, NULL);
-}
-
 /* Runs to an `out 0x10, al` at @rip with @al and steps over it. */
 static bool run_to_out(struct vm *vm, int index, uint64_t rip, uint8_t al)
 {
 	struct mshv_run_vp message;
-	int error = vp_run(vm->vp[index], &message);
+	int error = vp_run(vm->vp[index], &message, HANG_MS);
 	uint64_t port = message_field(&message, MESSAGE_IO_PORT, 2);
 	uint64_t at = message_field(&message, MESSAGE_RIP, 8);
 	uint64_t rax = message_field(&message, MESSAGE_IO_RAX, 8);
@@ -77,7 +69,7 @@ static void test_intercepts(struct vm *vm)
 	check(run_to_out(vm, 0, RIP_OUT1, 0x5a), "I/O port intercept", NULL);
 	check(run_to_out(vm, 0, RIP_OUT2, 0xa5), "second I/O port intercept", NULL);
 
-	error = vp_run(vm->vp[0], &message);
+	error = vp_run(vm->vp[0], &message, HANG_MS);
 	check(!error && (message_type(&message) == HVMSG_UNMAPPED_GPA ||
 			 message_type(&message) == HVMSG_GPA_INTERCEPT),
 	      "memory intercept", "%s, message 0x%x", strerror(error), message_type(&message));
@@ -102,10 +94,8 @@ static void test_signal(struct vm *vm)
 	struct mshv_run_vp message;
 	int first, second;
 
-	alarm_every(100);
-	first = vp_run(vm->vp[0], &message);
-	second = vp_run(vm->vp[0], &message);
-	alarm_every(0);
+	first = vp_run(vm->vp[0], &message, 100);
+	second = vp_run(vm->vp[0], &message, 100);
 	check(first == EINTR && second == EINTR, "a signal ends the run", "%s, then %s",
 	      strerror(first), strerror(second));
 	check(vp_get_register(vm->pt, 0, HV_X64_REGISTER_RIP) == RIP_SPIN, "the VP is where it was",
@@ -157,7 +147,7 @@ static bool kill_once(int dev)
 
 		vm_create(&vm, dev, 2, code, sizeof(code));
 		vp_set_register(vm.pt, 0, HV_X64_REGISTER_RIP, RIP_SPIN, 0);
-		vp_run(vm.vp[0], &message);
+		vp_run(vm.vp[0], &message, HANG_MS);
 		_exit(1); /* unless killed */
 	}
 	if (child < 0)

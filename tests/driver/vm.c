@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 static unsigned int failed;
@@ -143,8 +144,8 @@ void vm_create(struct vm *vm, int dev, int vps, const uint8_t *code, size_t size
 		vp_set_register(vm->pt, i, HV_X64_REGISTER_DS, VM_DATA_BASE, segment_high(0, false));
 		vp_set_register(vm->pt, i, HV_X64_REGISTER_RFLAGS, 2, 0);
 		vp_set_register(vm->pt, i, HV_X64_REGISTER_RIP, 0, 0);
-		/* A VP other than the first begins waiting for a SIPI. */
-		vp_set_register(vm->pt, i, HV_REGISTER_INTERNAL_ACTIVITY_STATE, 0, 0);
+		if (i) /* it waits for a SIPI */
+			vp_set_register(vm->pt, i, HV_REGISTER_INTERNAL_ACTIVITY_STATE, 0, 0);
 	}
 }
 
@@ -157,10 +158,23 @@ void vm_destroy(struct vm *vm)
 	munmap(vm->memory, VM_MEMORY);
 }
 
-int vp_run(int fd, struct mshv_run_vp *message)
+/* A timer that goes on: its first signal may come before the call that it is to end. */
+static void set_timer(int ms)
 {
+	struct timeval at = { ms / 1000, ms % 1000 * 1000 };
+
+	setitimer(ITIMER_REAL, &(struct itimerval){ at, at }, NULL);
+}
+
+int vp_run(int fd, struct mshv_run_vp *message, int timeout_ms)
+{
+	int error;
+
 	memset(message, 0, sizeof(*message));
-	return ioctl(fd, MSHV_RUN_VP, message) ? errno : 0;
+	set_timer(timeout_ms);
+	error = ioctl(fd, MSHV_RUN_VP, message) ? errno : 0;
+	set_timer(0);
+	return error;
 }
 
 uint64_t message_field(const struct mshv_run_vp *message, size_t payload_offset, size_t bytes)

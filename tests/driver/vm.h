@@ -40,8 +40,8 @@ int vm_hvcall(int fd, uint16_t code, uint16_t reps, void *in, uint16_t in_size, 
 void vp_set_register(int pt, uint32_t vp, uint32_t name, uint64_t low, uint64_t high);
 uint64_t vp_get_register(int pt, uint32_t vp, uint32_t name);
 
-/* MSHV_RUN_VP: 0 or an errno. */
-int vp_run(int fd, struct mshv_run_vp *message);
+/* MSHV_RUN_VP: 0 or an errno, EINTR after @timeout_ms. The caller handles SIGALRM. */
+int vp_run(int fd, struct mshv_run_vp *message, int timeout_ms);
 
 /* Fields of an intercept message [TLFS HV_X64_INTERCEPT_MESSAGE_HEADER and its kin]. */
 uint64_t message_field(const struct mshv_run_vp *message, size_t payload_offset, size_t bytes);
