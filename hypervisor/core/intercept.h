@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What a parent asked to see of a child's execution [TLFS 9], results it registered in advance, and
 // the way an intercept message gets to it: the message in the VP's message page, and an opaque note
-// in SINT0 of a root VP. A note that finds every slot busy waits; there is one for each VP.
+// in SINT0 of a parent's VP. Notes that find every slot busy wait in the child's VP; none is lost.
 #pragma once
 
 #include <array>
@@ -14,6 +14,7 @@
 #include "base/list.h"
 #include "base/lock.h"
 #include "hypervisor/core/error.h"
+#include "hypervisor/core/hash_table.h"
 #include "hypervisor/core/ids.h"
 #include "hypervisor/core/slab.h"
 #include "hypervisor/core/synic.h"
@@ -45,7 +46,9 @@ class InterceptTable {
   void destroy(Partition& child);
 
   // --- Of the parent this table belongs to: notes on their way to its SINT0 ---
-  void notify(Partition& parent, Vp& child_vp);
+  void notify_intercept(Partition& parent, Vp& child_vp);
+  // An APIC EOI message; it does not suspend the VP.
+  void notify_eoi(Partition& parent, Vp& child_vp, uint8_t vector);
   void retry(Vp& parent_vp);
   // The child's VP is going away.
   void cancel(Vp& child_vp);
@@ -58,18 +61,22 @@ class InterceptTable {
     uint64_t parameter;
   };
   struct CpuidEntry {
-    base::ListLink<CpuidEntry> link;
+    CpuidEntry* next;
+    uint32_t leaf;
     uint32_t vp;
     abi::HvRegisterX64CpuidResultParameters result;
+    uint32_t key() const { return leaf; }
   };
   static constexpr unsigned kTypes = 0x13;
-  static constexpr unsigned kBuckets = 32;
+
+  void enqueue(Partition& parent, Vp& child_vp) HV_REQUIRES(lock_);
+  void drain(Partition& parent, Vp* first) HV_REQUIRES(lock_);
 
   mutable base::SpinLock lock_{45};
   std::array<std::atomic<uint8_t>, kTypes> simple_{};     // access masks of types without parameter
   std::array<std::atomic<uint16_t>, kTypes> with_parameter_{};  // entries of each type
   base::List<Entry, &Entry::link> entries_ HV_GUARDED_BY(lock_);
-  std::array<base::List<CpuidEntry, &CpuidEntry::link>, kBuckets> cpuid_ HV_GUARDED_BY(lock_);
+  HashTable<CpuidEntry, 32> cpuid_ HV_GUARDED_BY(lock_);
   std::atomic<uint32_t> cpuid_count_{0};
   uint32_t entry_count_ HV_GUARDED_BY(lock_) = 0;
   Slab<Entry> entry_slab_ HV_GUARDED_BY(lock_);

@@ -15,6 +15,7 @@
 #include "base/lock.h"
 #include "hypervisor/core/address.h"
 #include "hypervisor/core/error.h"
+#include "hypervisor/core/hash_table.h"
 #include "hypervisor/core/ids.h"
 #include "hypervisor/core/slab.h"
 
@@ -26,24 +27,28 @@ struct Vp;
 inline constexpr unsigned kMessagesPerPort = 16;  // [TLFS 11.6]; exactly a page of them
 
 struct Port {
+  Port* next = nullptr;  // in its bucket
   PortId id;
   PartitionId peer;  // who may connect
   abi::HvPortInfo info;
-  base::ListLink<Port> link;
   base::ListLink<Port> waiting_link;  // while messages are queued, or a doorbell for a full ring
   Spa messages;                       // message ports: a ring of kMessagesPerPort
   uint8_t first = 0;
   uint8_t count = 0;
+  uint32_t key() const { return id.value(); }
 };
 
 struct Connection {
+  Connection* next = nullptr;  // in its bucket
   ConnectionId id;
   PartitionId port_partition;
   PortId port;
   abi::HvConnectionInfo info;
-  base::ListLink<Connection> link;
+  base::ListLink<Connection> doorbell_link;
+  uint32_t key() const { return id.value(); }
 };
 
+// The functions below the class are the interface; each takes one table's lock at a time.
 class PortTable {
  public:
   // Frees everything, when the partition is torn down.
@@ -51,19 +56,35 @@ class PortTable {
   // Tries again to deliver what waits for this VP.
   void retry(Vp& vp);
 
- private:
-  friend struct PortOperations;  // the functions below, in port.cpp
-  static constexpr unsigned kBuckets = 64;
-  using PortList = base::List<Port, &Port::link>;
-  using ConnectionList = base::List<Connection, &Connection::link>;
+  // --- Receiver's side ---
+  Result<> create(Partition& owner, PortId id, PartitionId peer, const abi::HvPortInfo& info);
+  Result<> remove(Partition& owner, PortId id);
+  // Errors: invalid_port_id, access_denied (not for this peer), invalid_parameter (other type).
+  Result<> may_connect(PortId id, PartitionId peer, abi::HvPortType type);
+  Result<> post(Partition& owner, PortId id, abi::HvMessage& message);
+  Result<> signal(Partition& owner, PortId id, uint16_t flag);
+  void ring(Partition& owner, PortId id);
+  // Doorbells that wait for the ring of `sint` of this VP.
+  void refill_ring(Vp& vp, unsigned sint);
 
-  Port* find(PortId id) HV_REQUIRES(lock_);
-  Connection* find(ConnectionId id) HV_REQUIRES(lock_);
+  // --- Sender's side ---
+  Result<> connect(Partition& owner, ConnectionId id, const Connection& connection);
+  Result<> disconnect(Partition& owner, ConnectionId id);
+  // A copy: it may be disconnected at any time.
+  Result<Connection> find_connection(ConnectionId id);
+  Result<Connection> find_doorbell(Gpa address, unsigned size, uint64_t value);
+
+ private:
+  // Moves queued messages to the slot of a VP, the oldest first.
+  void flush(Partition& owner, Port& port, Vp* preferred) HV_REQUIRES(lock_);
+  void ring_port(Partition& owner, Port& port, Vp* preferred) HV_REQUIRES(lock_);
+  void set_waiting(Port& port, bool waiting) HV_REQUIRES(lock_);
+  void free_port(Partition& owner, Port& port) HV_REQUIRES(lock_);
 
   base::SpinLock lock_{40};
-  std::array<PortList, kBuckets> ports_ HV_GUARDED_BY(lock_);
-  std::array<ConnectionList, kBuckets> connections_ HV_GUARDED_BY(lock_);
-  ConnectionList doorbells_ HV_GUARDED_BY(lock_);  // these are in no bucket
+  HashTable<Port, 64> ports_ HV_GUARDED_BY(lock_);
+  HashTable<Connection, 64> connections_ HV_GUARDED_BY(lock_);
+  base::List<Connection, &Connection::doorbell_link> doorbells_ HV_GUARDED_BY(lock_);
   base::List<Port, &Port::waiting_link> waiting_ HV_GUARDED_BY(lock_);
   Slab<Port> port_slab_ HV_GUARDED_BY(lock_);
   Slab<Connection> connection_slab_ HV_GUARDED_BY(lock_);

@@ -22,10 +22,12 @@ namespace hv {
 struct Vp;
 struct Partition;
 
-// A VP whose intercept message waits for room in the parent's SINT0 slots (see intercept.h).
+// What a child's VP has to say in the parent's SINT0 slots, as long as they are full (intercept.h).
 struct WaitingIntercept {
   base::ListLink<WaitingIntercept> link;
   Vp* vp = nullptr;
+  bool opaque = false;                // an intercept message lies in the VP's message page
+  std::array<uint64_t, 4> ended{};    // level-triggered vectors that it ended
 };
 
 class Synic {

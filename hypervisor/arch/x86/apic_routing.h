@@ -19,8 +19,8 @@ void route_ipi(Partition& partition, Vcpu* source, const Ipi& ipi);
 // that ended: the caller ends it physically (root) or reports it (report_level_eoi).
 std::optional<uint8_t> apply_effect(Vcpu& vcpu, const ApicEffect& effect);
 
-// Suspends the child's VP with an APIC EOI message for its parent. The instruction that wrote EOI is
-// complete: its RIP was advanced before.
+// Tells the parent of a child by an APIC EOI message, which may have to wait for its slot. The VP
+// goes on.
 void report_level_eoi(Vcpu& vcpu, uint8_t vector);
 
 }  // namespace hv::x86

@@ -7,7 +7,6 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
-#include <optional>
 
 #include "abi/tlfs/partition.h"
 #include "hypervisor/arch/x86/registers.h"
@@ -86,15 +85,17 @@ class LocalApic {
   // INIT: everything but the id and APIC_BASE [SDM3 11.4.7.3].
   void reset();
 
-  uint32_t id() const { return id_; }
+  uint32_t apic_id() const { return id_; }
   Mode mode() const;
+  bool is_x2apic() const { return mode() == Mode::x2apic; }
 
-  // MSR 0x1b. Error: inject_gp (reserved bits, transition that does not exist [SDM3 11.12.5]).
-  // TSC and timer stop with the APIC: the caller reports deadline_changed().
+  // MSR 0x1b. Error: inject_gp (reserved bits, another base than the default, a transition that does
+  // not exist [SDM3 11.12.5]). The timer stops with the APIC: the caller reports deadline_changed().
   uint64_t base() const { return base_.load(std::memory_order_relaxed); }
   Result<> write_base(uint64_t value);
 
-  // x2APIC MSRs 0x800-0x83f. Error: inject_gp (other mode, no such register, reserved bits).
+  // x2APIC MSRs 0x800-0x83f; 0x6e0 in every mode. Error: inject_gp (other mode, no such register,
+  // reserved bits).
   Result<uint64_t> read_msr(uint32_t msr);
   Result<ApicEffect> write_msr(uint32_t msr, uint64_t value);
 
@@ -108,7 +109,7 @@ class LocalApic {
 
   // Synthetic MSRs 0x40000070, 71 (destination in 63:56) [TLFS 10.2]; CR8 is tpr() >> 4.
   ApicEffect write_eoi();
-  Result<ApicEffect> write_icr(uint64_t value);
+  ApicEffect write_icr(uint64_t value);
   uint8_t tpr() const { return tpr_.load(std::memory_order_relaxed); }
   void set_tpr(uint8_t value) { tpr_.store(value, std::memory_order_relaxed); }
   uint8_t ppr() const;
@@ -119,9 +120,9 @@ class LocalApic {
   bool accept(uint8_t vector, arch::Trigger trigger, bool auto_eoi);
   // The pin LINT0 or LINT1 is asserted; `vector` is the 8259's, for ExtINT.
   void assert_lint(unsigned pin, uint8_t vector);
-  // The highest vector in IRR, whatever the priorities; what could be injected now.
-  std::optional<uint8_t> highest_pending() const;
-  std::optional<uint8_t> deliverable() const;
+  // The vector in IRR that the processor priority lets through now; -1 if there is none.
+  int highest_pending() const;
+  bool has_pending() const { return highest_pending() >= 0; }
   // The vector was injected: IRR to ISR.
   void acknowledge(uint8_t vector);
   // Undoes acknowledge() for an injection that did not happen.
@@ -136,9 +137,6 @@ class LocalApic {
   uint64_t timer_deadline() const { return deadline_; }
   // Raises the timer interrupt if its deadline has passed, and arms the next period.
   void expire(uint64_t now);
-  // MSR 0x6e0, in guest TSC. Written in another mode it is ignored.
-  uint64_t read_tsc_deadline() const;
-  ApicEffect write_tsc_deadline(uint64_t value);
 
   // --- Destinations; callable from any LP ---
   bool matches(const Ipi& ipi) const;
@@ -151,21 +149,23 @@ class LocalApic {
  private:
   using Bits = std::array<uint64_t, 4>;
   using AtomicBits = std::array<std::atomic<uint64_t>, 4>;
+  static constexpr unsigned kOneShot = 0, kPeriodic = 1, kTscDeadline = 2;
 
   bool software_enabled() const { return (spurious_.load(std::memory_order_relaxed) & 0x100) != 0; }
-  std::optional<uint8_t> in_service() const;
+  int in_service() const;
   uint32_t logical_id() const;
+  std::atomic<uint32_t>& lvt_of(unsigned reg) { return lvt_[reg - apic_register::kLvtTimer]; }
   ApicEffect write_register(unsigned reg, uint32_t value);
+  ApicEffect write_lvt(unsigned reg, uint32_t value);
   ApicEffect send(uint32_t low, uint32_t destination, bool wide);
   void write_spurious(uint32_t value);
-  ApicEffect write_lvt(unsigned reg, uint32_t value);
   void note_error(uint32_t bit);
 
-  unsigned divisor() const;
   unsigned timer_mode() const;
+  uint64_t count_ticks(uint64_t count) const;
   uint32_t current_count(uint64_t now) const;
-  void arm(uint64_t now, uint32_t count);
-  uint64_t guest_tsc_offset() const;
+  uint64_t tsc_deadline() const;
+  ApicEffect write_tsc_deadline(uint64_t value);
 
   Vp& vp_;
   const uint32_t id_;
