@@ -33,7 +33,7 @@ MASKED_UNITS = ["apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.ti
                 "e2scrub_all.timer", "e2scrub_reap.service", "fstrim.timer",
                 "systemd-tmpfiles-clean.timer", "systemd-pstore.service",
                 "systemd-firstboot.service", "systemd-update-utmp.service",
-                "systemd-update-utmp-runlevel.service", "getty@tty1.service"]
+                "systemd-update-utmp-runlevel.service", "getty-static.service", "getty@tty1.service"]
 ENABLED_UNITS = {"systemd-networkd.service": "/usr/lib/systemd/system",
                  "partita-run.service": "/etc/systemd/system"}
 
@@ -296,21 +296,14 @@ def build_driver(release):
         say("no root/driver yet: the disk gets no mshv.ko")
         return None
     work = os.path.join(OUT, "driver")
-    target = os.path.join(work, "root/driver/mshv.ko")
-    abi = os.path.join(REPO, "abi")
-    sources = [path for path in [*tree_files(source), *tree_files(abi)]
+    target = os.path.join(work, "mshv.ko")
+    sources = [path for path in [*tree_files(source), *tree_files(os.path.join(REPO, "abi/root"))]
                if path.endswith((".c", ".h", "Makefile", "Kbuild"))]
     stage = Stage("driver", [target], release, *(f"file:{path}" for path in sources))
     if stage.current():
         return target
     with stage:
-        shutil.rmtree(work, ignore_errors=True)
-        for path in sources:
-            copy = os.path.join(work, os.path.relpath(path, REPO))
-            os.makedirs(os.path.dirname(copy), exist_ok=True)
-            shutil.copyfile(path, copy)
-        run("make", "-C", f"/lib/modules/{release}/build", f"M={os.path.dirname(target)}",
-            "CC=gcc-12", "modules")
+        run("make", "-C", source, f"OUT={work}", f"KVER={release}", "CC=gcc-12")
     return target
 
 
@@ -407,10 +400,24 @@ def place(source, target):
         shutil.copy2(source, target)
 
 
+def find_services(folder):
+    """The programs of ours that run in the root partition."""
+    found = []
+    for name in ("vmwp/vmwp",):
+        path = os.path.join(folder, name)
+        if os.path.exists(path):
+            found.append(path)
+        else:
+            say(f"{os.path.relpath(path, REPO)} is not built: the disk goes without it")
+    return found
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--services", default=os.path.join(REPO, "build", "release"),
                         help="build folder that holds vmwp/vmwp (default: build/release)")
+    parser.add_argument("--without", action="append", default=[], choices=["driver", "vmwp"],
+                        help="leave that part out (while it does not build, say)")
     arguments = parser.parse_args()
     if os.geteuid() != 0:
         fail("must run as root (the disk's files have owners): use sudo")
@@ -422,14 +429,10 @@ def main():
     place(os.path.join(kernel, "boot", "vmlinuz-" + release), os.path.join(OUT, "vmlinuz"))
     build_initrd(kernel, release)
     guests = build_guests(kernels)
-    services = []
-    for name in ("vmwp/vmwp",):
-        path = os.path.join(arguments.services, name)
-        if os.path.exists(path):
-            services.append(path)
-        else:
-            say(f"{os.path.relpath(path, REPO)} is not built: the disk goes without it")
-    assemble(*build_base(), kernel, release, build_driver(release), guests, services)
+    base, base_key = build_base()
+    driver = None if "driver" in arguments.without else build_driver(release)
+    services = [] if "vmwp" in arguments.without else find_services(arguments.services)
+    assemble(base, base_key, kernel, release, driver, guests, services)
 
 
 if __name__ == "__main__":

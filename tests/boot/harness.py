@@ -12,6 +12,7 @@ import select
 import shlex
 import signal
 import subprocess
+import sys
 import time
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -70,6 +71,7 @@ class Machine:
         self.cpu = cpu or ("host" if self.kvm else CPU_WITH_SVM)
         words = [KERNEL_WORDS, QUICK_INIT if quick_init else "", kernel_words]
         self.kernel_words = " ".join(word for word in words if word)
+        self.quick_init = quick_init
         self.loader_words, self.hypervisor_words = loader_words, hypervisor_words
         self.extra = list(extra)
         os.makedirs(LOGS, exist_ok=True)
@@ -184,9 +186,12 @@ class Machine:
             if time.monotonic() > deadline:
                 raise BootError(self._story(f"{seconds} s passed without: {pattern}"))
 
+    def seconds(self):
+        """Since power-on."""
+        return time.monotonic() - self.started
+
     def _story(self, what):
-        seconds = time.monotonic() - self.started
-        return (f"{self.name}, {seconds:.0f} s after power-on: {what}\n"
+        return (f"{self.name}, {self.seconds():.0f} s after power-on: {what}\n"
                 f"---- console ----\n{self.text[-3000:]}\n"
                 f"---- hypervisor ----\n{self.hypervisor_log()[-3000:]}")
 
@@ -214,11 +219,11 @@ class Machine:
     def shell(self, seconds=600):
         """Waits for the root's prompt and makes the shell quiet; returns the seconds it took."""
         self.expect(PROMPT, seconds)
-        self.ready = time.monotonic() - self.started
+        ready = self.seconds()
         self.send("exec env PS1= PS2= TERM=dumb bash --noediting --norc\n")
         self.send("stty -echo; echo shell-$((6 * 7))\n")
         self.expect(r"shell-42\n", 120)
-        return self.ready
+        return ready
 
     def run(self, command, seconds=300, check=True):
         """Runs a command in the root's shell; returns what it printed. A status other than zero
@@ -232,5 +237,41 @@ class Machine:
         return output
 
     def power_off(self, seconds=300):
-        self.send("exit\n")
+        self.send("exit\n" if self.quick_init else "systemctl poweroff\n")
         self.wait_end(seconds)
+        if "Power down" not in self.text[self.mark:] or self.process.returncode:
+            raise BootError(self._story("the machine ended, but not by a power-off"))
+
+
+class Checks:
+    """Collects what a test found; finish() prints each failure and ends the process."""
+
+    def __init__(self):
+        self.failures, self.count = [], 0
+
+    def that(self, condition, text, detail=""):
+        self.count += 1
+        print(f"{'ok  ' if condition else 'FAIL'} {text}", flush=True)
+        if not condition:
+            self.failures.append(text)
+            if detail:
+                print("     " + str(detail).replace("\n", "\n     "), flush=True)
+        return bool(condition)
+
+    def matches(self, pattern, text, words):
+        return self.that(re.search(pattern, text, re.MULTILINE), words,
+                         f"no match for {pattern} in:\n{text[-2000:]}")
+
+    def finish(self):
+        print(f"{self.count - len(self.failures)} of {self.count} checks hold")
+        sys.exit(1 if self.failures or not self.count else 0)
+
+
+def main(test):
+    """Runs test(checks); a machine that does not do what it should is one more failure."""
+    checks = Checks()
+    try:
+        test(checks)
+    except BootError as error:
+        checks.that(False, "the machine does what the test waits for", error)
+    checks.finish()
