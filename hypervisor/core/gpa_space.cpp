@@ -140,8 +140,8 @@ Result<Mapping> GpaSpace::unmap_leaf(Gpa gpa) {
   return mapping_of(__atomic_exchange_n(entry, 0, __ATOMIC_ACQ_REL), shift);
 }
 
-Result<Mapping> GpaSpace::next_leaf(Gpa& gpa) const {
-  for (unsigned budget = 4096; gpa.value() < kMaxPhysicalAddress; --budget) {
+Result<Mapping> GpaSpace::next_leaf(Gpa& gpa, Gpa end) const {
+  for (unsigned budget = 4096; gpa < end; --budget) {
     const Leaf leaf = walk(gpa);
     const uint64_t size = uint64_t{1} << leaf.shift;
     gpa = Gpa(base::align_down(gpa.value(), size));
@@ -160,8 +160,12 @@ Result<Mapping> GpaSpace::access_state(Gpa gpa, Track accessed, Track dirty) {
   (dirty == Track::clear ? clear : set) |= dirty == Track::keep ? 0 : f.dirty;
   base::Guard guard(lock_);
   unsigned shift = 0;
-  uint64_t* const entry = find_leaf(gpa, shift);
+  uint64_t* entry = find_leaf(gpa, shift);
   if (!entry) return fail(Error::unmapped);
+  if ((clear | set) != 0 && shift != kPageShift) {
+    HV_TRY_ASSIGN(entry, entry_at(gpa, kPageShift));
+    shift = kPageShift;
+  }
   uint64_t old = load(entry);
   while ((clear | set) != 0 &&
          !__atomic_compare_exchange_n(entry, &old, (old & ~clear) | set, false, __ATOMIC_ACQ_REL,

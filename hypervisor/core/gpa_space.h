@@ -85,11 +85,12 @@ class GpaSpace {
   // Removes a whole leaf that starts at `gpa`, whatever its size, without splitting.
   // Error: unmapped.
   Result<Mapping> unmap_leaf(Gpa gpa);
-  // Next leaf at or after `gpa`: returns its start through `gpa`. Errors: not_found at the end;
-  // retry after many empty entries, with `gpa` advanced to where to go on.
-  Result<Mapping> next_leaf(Gpa& gpa) const;
+  // Next leaf that holds or follows `gpa` and starts before `end`: returns its start through `gpa`.
+  // Errors: not_found; retry after many empty entries, with `gpa` advanced to where to go on.
+  Result<Mapping> next_leaf(Gpa& gpa, Gpa end = Gpa(kMaxPhysicalAddress)) const;
 
-  // Reads accessed/dirty bits of the leaf as they were, then sets or clears them as asked.
+  // Reads accessed/dirty bits of the page as they were, then sets or clears them as asked; to alter
+  // those of one 4 KB page, a larger one is split. Errors: unmapped, insufficient_memory.
   enum class Track : uint8_t { keep, clear, set };
   Result<Mapping> access_state(Gpa gpa, Track accessed, Track dirty);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The hypercall table and its one validator [TLFS 3]. A row says what a call takes and who may call
-// it; the validator does every generic check and copies input before a handler runs, so handlers see
-// locals only.
+// The entry to the hypercall interface [TLFS 3]. The table in hypercall_table.h says what each call
+// takes and who may call it; the validator does every generic check and copies input before a
+// handler runs, so handlers see locals only.
 #pragma once
 
 #include <cstdint>
@@ -28,5 +28,8 @@ struct HypercallResult {
 HypercallResult dispatch_hypercall(Vp& caller, const HypercallRegisters& registers);
 
 abi::HvStatus to_status(Error error);
+
+// Two pages of this LP, page-aligned: input block, then output block. Supplied by the environment.
+uint8_t* hypercall_buffer();
 
 }  // namespace hv

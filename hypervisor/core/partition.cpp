@@ -125,10 +125,16 @@ void unlink_vp(Partition& partition, Vp& vp) {
 
 void free_vp(Partition& partition, Vp& vp) {
   unschedule(vp);
+  partition.parent->intercepts.cancel(vp);
   free_page(partition.pool, vp.intercept_page);
   free_page(partition.pool, vp.register_page);
   free_page(partition.pool, vp.stats_page);
   arch::destroy_vp(vp);
+}
+
+void free_tables(Partition& partition) {
+  partition.ports.destroy(partition);
+  partition.intercepts.destroy(partition);
 }
 
 // Drops mappings until none is left, at most kPagesPerCall leaves a call. Nobody uses the space any
@@ -225,6 +231,7 @@ Result<> finalize_partition(Partition& partition) {
     synchronize_lps();
     free_page(partition.pool, partition.stats_page);
     for (unsigned i = 0; i < count; ++i) free_vp(partition, *vps[i]);
+    free_tables(partition);
   }
   HV_TRY(unmap_all(partition));
   HV_TRY(partition.space.destroy());
@@ -249,8 +256,12 @@ Result<> delete_partition(Partition& partition) {
   }
   table[partition.id.value() % kMaxPartitions].store(nullptr);
   synchronize_lps();
-  // A deposit may have ended between the last withdrawal and the unlinking.
+  // Ports, intercepts and deposits may have come until it was unlinked.
+  free_tables(partition);
   while (const Result<Spa> page = partition.pool.withdraw()) return_to_root(*page);
+  if (partition.pool.total_pages() != 0)
+    log(LogLevel::error, "partition {}: {} pages lost", partition.id.value(),
+        partition.pool.total_pages());
   teardown.forget();
   PagePool& parent_pool = partition.parent->pool;
   const Spa page(reinterpret_cast<uint64_t>(&partition) - direct_map_base);
@@ -358,6 +369,7 @@ Result<> partition_reset_root() {
     if (!finalized && finalized.error() == Error::retry) return finalized;
     HV_TRY(delete_partition(*child));
   }
+  root_partition->ports.destroy(*root_partition);
   PagePool& pool = root_partition->pool;
   Spa kept;
   for (uint64_t left = pool.free_pages(); left != 0; --left) {

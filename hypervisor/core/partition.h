@@ -48,6 +48,8 @@ struct Partition {
   // Privilege mask [TLFS hv_partition_privilege_mask], what its CPUID leaf 0x40000003 shows.
   std::atomic<uint64_t> privileges{0};
   std::atomic<uint64_t> synthetic_features{0};
+  std::atomic<uint32_t> processors_per_socket{kMaxVpsPerPartition};
+  std::atomic<uint32_t> unimplemented_msr_action{0};  // abi::HvUnimplementedMsrAction
 
   // Creation and removal of VPs, properties, and the registers of its suspended VPs.
   base::SpinLock lock{20};
