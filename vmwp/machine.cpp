@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: MIT
+#include "vmwp/machine.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <chrono>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <thread>
+#include <utility>
+
+#include "vmwp/crash.h"
+
+namespace vmwp {
+namespace {
+
+constexpr uint64_t kFixedOverhead = 48 * kMiB;  // vmwp itself, VP state, the kernel's book-keeping
+constexpr uint64_t kOverheadDivisor = 256;      // page tables of ours and of the partition
+constexpr unsigned kDeliveryLinesPerSecond = 2;
+constexpr auto kShortestBoot =
+    std::chrono::seconds(1);  // a guest that resets at once must not spin
+constexpr auto kMaxDetailLines = 64;
+
+UniqueFd watch_signals() {
+  sigset_t set;
+  ::sigemptyset(&set);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) ::sigaddset(&set, signal);
+  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  // SIGUSR1 only gets a thread out of RUN_VP: it must interrupt, not restart the call.
+  struct sigaction kick{};
+  kick.sa_handler = [](int) {};
+  ::sigaction(SIGUSR1, &kick, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+  return UniqueFd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+const char* name_of_signal(uint32_t signal) {
+  switch (signal) {
+    case SIGTERM:
+      return "SIGTERM";
+    case SIGINT:
+      return "SIGINT";
+    default:
+      return "SIGHUP";
+  }
+}
+
+}  // namespace
+
+uint64_t SystemClock::now() const {
+  return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch() /
+                               std::chrono::nanoseconds(1));
+}
+
+int64_t SystemClock::wall() const {
+  return std::chrono::system_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
+}
+
+Result<BootPlan> plan_boot(const Config& config) {
+  BootPlan plan;
+  auto kernel = inspect_linux(config.kernel);
+  HV_PROPAGATE(kernel);
+  plan.firmware = build_firmware_tables(config.vps, config.name);
+  plan.boot = {*std::move(kernel), config.initrd, config.command_line, plan.firmware.rsdp};
+  auto layout = plan_linux(plan.boot, config.memory);
+  HV_PROPAGATE(layout);
+  plan.layout = *layout;
+  return plan;
+}
+
+std::optional<std::string> memory_shortage(uint64_t vm_memory, std::string_view meminfo) {
+  constexpr std::string_view kField = "MemAvailable:";
+  const size_t at = meminfo.find(kField);
+  if (at == std::string_view::npos) return std::nullopt;
+  const size_t digits =
+      std::min(meminfo.find_first_not_of(' ', at + kField.size()), meminfo.size());
+  uint64_t kib = 0;
+  std::from_chars(meminfo.data() + digits, meminfo.data() + meminfo.size(), kib);
+  const uint64_t needed = vm_memory + vm_memory / kOverheadDivisor + kFixedOverhead;
+  const uint64_t free = kib * 1024;
+  if (free >= needed) return std::nullopt;
+  return fmt::format("memory: not enough: the VM needs {} MiB, {} MiB are free",
+                     (needed + kMiB - 1) / kMiB, free / kMiB);
+}
+
+Result<std::unique_ptr<Machine>> Machine::create(const Config& config, BootPlan plan) {
+  auto device = open_mshv();
+  HV_PROPAGATE(device);
+  std::ifstream file("/proc/meminfo");
+  const std::string meminfo{std::istreambuf_iterator<char>(file), {}};
+  if (const auto shortage = memory_shortage(config.memory, meminfo)) return fail(*shortage);
+  auto log = Log::open(config.log, config.name);
+  HV_PROPAGATE(log);
+  auto console = Console::open(config.console);
+  HV_PROPAGATE(console);
+  auto loop = EventLoop::create();
+  HV_PROPAGATE(loop);
+  UniqueFd signals = watch_signals();
+  if (!signals) return fail(fmt::format("signals: {}", std::strerror(errno)));
+  std::unique_ptr<Machine> machine(new Machine(config, std::move(plan), *std::move(device),
+                                               *std::move(loop), *std::move(log),
+                                               *std::move(console), std::move(signals)));
+  HV_PROPAGATE(machine->build());
+  return machine;
+}
+
+Machine::Machine(const Config& config, BootPlan plan, UniqueFd device,
+                 std::unique_ptr<EventLoop> loop, std::unique_ptr<Log> log,
+                 std::unique_ptr<Console> console, UniqueFd signals)
+    : config_(config),
+      plan_(std::move(plan)),
+      device_(std::move(device)),
+      loop_(std::move(loop)),
+      log_(std::move(log)),
+      console_(std::move(console)),
+      signals_(std::move(signals)),
+      delivery_log_(clock_, kDeliveryLinesPerSecond) {
+  loop_->watch(signals_.get(), EPOLLIN, [this](uint32_t) { on_signal(); });
+  loop_->watch(timer_.fd(), EPOLLIN, [this](uint32_t) {
+    timer_.drain();
+    if (board_) board_->chipset->advance();
+    rearm_timer();
+  });
+}
+
+Machine::~Machine() = default;
+
+Result<> Machine::build() {
+  auto memory = GuestMemory::create(config_.memory);
+  HV_PROPAGATE(memory);
+  write_firmware_tables(plan_.firmware, *memory);
+  HV_PROPAGATE(load_linux(plan_.boot, plan_.layout, *memory));
+  auto partition = MshvPartition::create(device_, config_.vps, *memory);
+  HV_PROPAGATE(partition);
+  HV_PROPAGATE((*partition)->set_registers(0, linux_entry_registers(plan_.layout)));
+
+  auto board =
+      std::make_unique<Board>(Board{*std::move(memory), *std::move(partition), nullptr, {}});
+  board->chipset = std::make_unique<chipset::Chipset>(
+      clock_, *console_,
+      chipset::Hooks{
+          .deliver = [this](const chipset::InterruptMessage& message) { deliver(message); },
+          .power_off = [this] { end({EndKind::kPoweredOff, {}, {}}); },
+          .reset = [this] { end({EndKind::kReset, {}, {}}); },
+          .reschedule = [this] { rearm_timer(); },
+          .log = [this](std::string_view line) { log_->line(line); },
+      });
+  for (uint32_t i = 0; i < config_.vps; ++i) {
+    board->vps.push_back(
+        std::make_unique<Vp>(EmulationContext{i, *board->partition, *board->chipset, board->memory},
+                             [this](Ending ending) { end(std::move(ending)); }));
+  }
+  board_ = std::move(board);
+  ++boots_;
+  return {};
+}
+
+Ending Machine::run() {
+  console_->attach(
+      *loop_, [this] { board_->chipset->console_ready(); },
+      [this] { end({EndKind::kKilled, "by Ctrl-] on the console", {}}); });
+  for (;;) {
+    const auto started = std::chrono::steady_clock::now();
+    Ending ending = run_once();
+    console_->flush();
+    log_detail(ending);
+    if (ending.kind != EndKind::kReset || config_.on_reset == OnReset::kStop) return ending;
+    log_->line(fmt::format("the guest reset: starting again (boot {})", boots_ + 1));
+    board_.reset();
+    std::this_thread::sleep_until(started + kShortestBoot);
+    if (auto built = build(); !built) return {EndKind::kError, built.error().text, {}};
+  }
+}
+
+Ending Machine::run_once() {
+  for (const auto& vp : board_->vps) vp->start();
+  board_->chipset->console_ready();
+  rearm_timer();
+  loop_->run();
+  for (const auto& vp : board_->vps) vp->request_stop();
+  for (const auto& vp : board_->vps) vp->stop();
+  const std::lock_guard guard(ending_lock_);
+  Ending ending = std::exchange(ending_, std::nullopt)
+                      .value_or(Ending{EndKind::kError, "the event loop ended by itself", {}});
+  return with_guest_report(std::move(ending));
+}
+
+// From any thread: the first ending counts.
+void Machine::end(Ending ending) {
+  {
+    const std::lock_guard guard(ending_lock_);
+    if (ending_) return;
+    ending_ = std::move(ending);
+  }
+  for (const auto& vp : board_->vps) vp->request_stop();
+  loop_->stop();
+}
+
+// A guest that panicked may well reset itself afterwards, or be killed while it hangs.
+Ending Machine::with_guest_report(Ending ending) {
+  if (ending.kind == EndKind::kCrashed || ending.kind == EndKind::kError) return ending;
+  for (uint32_t vp = 0; vp < config_.vps; ++vp) {
+    const auto crash = read_guest_crash(*board_->partition, vp, board_->memory);
+    if (!crash) continue;
+    if (ending.kind == EndKind::kKilled) {
+      ending.text += "; before, the guest reported: " + crash->summary();
+    } else {
+      ending = {EndKind::kCrashed, crash->summary(), {}};
+    }
+    ending.detail = crash->text;
+    break;
+  }
+  return ending;
+}
+
+// The timer is set under a lock of its own, so that the last to ask also sets it last.
+void Machine::rearm_timer() {
+  if (!board_) return;
+  const std::lock_guard guard(timer_lock_);
+  timer_.arm(board_->chipset->next_event());
+}
+
+void Machine::on_signal() {
+  signalfd_siginfo info{};
+  if (::read(signals_.get(), &info, sizeof(info)) != sizeof(info)) return;
+  end({EndKind::kKilled, fmt::format("by {}", name_of_signal(info.ssi_signo)), {}});
+}
+
+void Machine::deliver(const chipset::InterruptMessage& message) {
+  const auto sent = board_->partition->assert_interrupt(message);
+  if (!sent && delivery_log_.allow()) {
+    log_->line(fmt::format("interrupt {:#x} to {:#x} is lost: {}", message.vector,
+                           message.destination, sent.error().text));
+  }
+}
+
+void Machine::log_detail(const Ending& ending) {
+  std::string_view rest = ending.detail;
+  for (int i = 0; i < kMaxDetailLines && !rest.empty(); ++i) {
+    const size_t end = std::min(rest.find('\n'), rest.size());
+    log_->line(rest.substr(0, end));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+}
+
+}  // namespace vmwp

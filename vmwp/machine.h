@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+// One VM from its files to its end: builds partition, memory, chipset and VPs, runs the event loop,
+// takes everything down; a reset builds it anew in place. Owned and run by the main thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "chipset/chipset.h"
+#include "vmwp/acpi.h"
+#include "vmwp/config.h"
+#include "vmwp/console.h"
+#include "vmwp/event_loop.h"
+#include "vmwp/failure.h"
+#include "vmwp/guest_memory.h"
+#include "vmwp/loader_linux.h"
+#include "vmwp/log.h"
+#include "vmwp/partition.h"
+#include "vmwp/vp.h"
+
+namespace vmwp {
+
+/// The operating system's clocks; now() is CLOCK_MONOTONIC, which Timer also counts in.
+class SystemClock final : public chipset::Clock {
+ public:
+  uint64_t now() const override;
+  int64_t wall() const override;
+};
+
+/// What was read of the VM's files before anything is created.
+struct BootPlan {
+  LinuxBoot boot;
+  LinuxLayout layout;
+  FirmwareTables firmware;
+};
+
+/// Checks kernel, initrd and command line against the configuration. Errors are bad input.
+Result<BootPlan> plan_boot(const Config& config);
+
+/// How much the root must have free to run the VM, and has; nothing if it is enough.
+std::optional<std::string> memory_shortage(uint64_t vm_memory, std::string_view meminfo);
+
+class Machine {
+ public:
+  static Result<std::unique_ptr<Machine>> create(const Config& config, BootPlan plan);
+  ~Machine();
+
+  /// Runs until the VM ends for good. Call once.
+  Ending run();
+  uint32_t boots() const { return boots_; }
+
+ private:
+  /// What a reset replaces. Destroyed in reverse order: VPs stop before what they use goes.
+  struct Board {
+    GuestMemory memory;
+    std::unique_ptr<MshvPartition> partition;
+    std::unique_ptr<chipset::Chipset> chipset;
+    std::vector<std::unique_ptr<Vp>> vps;
+  };
+
+  Machine(const Config& config, BootPlan plan, UniqueFd device, std::unique_ptr<EventLoop> loop,
+          std::unique_ptr<Log> log, std::unique_ptr<Console> console, UniqueFd signals);
+
+  Result<> build();
+  Ending run_once();
+  void end(Ending ending);
+  void rearm_timer();
+  void on_signal();
+  void deliver(const chipset::InterruptMessage& message);
+  Ending with_guest_report(Ending ending);
+  void log_detail(const Ending& ending);
+
+  Config config_;
+  BootPlan plan_;
+  UniqueFd device_;
+  SystemClock clock_;
+  std::unique_ptr<EventLoop> loop_;
+  std::unique_ptr<Log> log_;
+  std::unique_ptr<Console> console_;
+  UniqueFd signals_;
+  Timer timer_;
+  std::mutex timer_lock_;
+  chipset::RateLimit delivery_log_;
+  std::unique_ptr<Board> board_;
+  uint32_t boots_ = 0;
+
+  std::mutex ending_lock_;
+  std::optional<Ending> ending_;
+};
+
+}  // namespace vmwp

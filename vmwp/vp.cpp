@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: MIT
+#include "vmwp/vp.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+
+#include <array>
+#include <chrono>
+#include <cstring>
+
+#include "vmwp/crash.h"
+
+namespace vmwp {
+namespace {
+
+using namespace hv::abi;
+
+constexpr uint8_t kGeneralProtection = 13;
+constexpr auto kKickInterval = std::chrono::milliseconds(1);
+
+template <class T>
+T payload(const HvMessage& message) {
+  static_assert(sizeof(T) <= sizeof(message.payload));
+  T value;
+  std::memcpy(&value, message.payload, sizeof(T));
+  return value;
+}
+
+}  // namespace
+
+void Vp::start() {
+  thread_ = std::thread([this] { loop(); });
+}
+
+// RUN_VP returns on a signal, but one that comes just before the call is lost: knock again.
+void Vp::stop() {
+  request_stop();
+  if (!thread_.joinable()) return;
+  while (!left_) {
+    ::pthread_kill(thread_.native_handle(), SIGUSR1);
+    std::this_thread::sleep_for(kKickInterval);
+  }
+  thread_.join();
+}
+
+void Vp::loop() {
+  HvMessage message;
+  while (!stopping_) {
+    const auto outcome = context_.partition.run(context_.vp, message);
+    if (!outcome) {
+      end_({EndKind::kError, outcome.error().text, {}});
+      break;
+    }
+    if (*outcome == RunOutcome::kInterrupted) continue;
+    if (auto ending = handle(message)) {
+      end_(*std::move(ending));
+      break;
+    }
+  }
+  left_ = true;
+}
+
+std::optional<Ending> Vp::handle(const HvMessage& message) {
+  RegisterBatch batch;
+  Result<> result;
+  std::optional<Ending> ending;
+  switch (message.header.message_type) {
+    case HvMessageType::HvMessageTypeX64IoPortIntercept:
+      result = emulate_port(context_, payload<HvX64IoPortInterceptMessage>(message), batch);
+      break;
+    case HvMessageType::HvMessageTypeUnmappedGpa:
+    case HvMessageType::HvMessageTypeGpaIntercept:
+      result = emulate_memory(context_, payload<HvX64MemoryInterceptMessage>(message), batch);
+      break;
+    case HvMessageType::HvMessageTypeX64ApicEoi:
+      context_.chipset.end_of_interrupt(
+          static_cast<uint8_t>(payload<HvX64ApicEoiMessage>(message).interrupt_vector));
+      break;
+    case HvMessageType::HvMessageTypeX64MsrIntercept: {
+      const auto msr = payload<HvX64MsrInterceptMessage>(message);
+      if (msr.msr_number == kCrashControlMsr) {
+        const auto crash = read_guest_crash(context_.partition, context_.vp, context_.memory);
+        return Ending{EndKind::kCrashed, crash ? crash->summary() : "the guest reported a panic",
+                      crash ? crash->text : std::string()};
+      }
+      result = handle_msr(msr, batch);
+      break;
+    }
+    case HvMessageType::HvMessageTypeX64CpuidIntercept:
+      result = handle_cpuid(payload<HvX64CpuidInterceptMessage>(message), batch);
+      break;
+    case HvMessageType::HvMessageTypeX64Halt:
+      ending = handle_halt(payload<HvX64InterceptMessageHeader>(message), batch);
+      break;
+    case HvMessageType::HvMessageTypeX64InterruptionDeliverable:
+    case HvMessageType::HvMessageTypeSynicSintDeliverable:
+      break;  // nobody here asks for these; they need no answer
+    case HvMessageType::HvMessageTypeUnrecoverableException:
+      return triple_fault(payload<HvX64InterceptMessageHeader>(message));
+    case HvMessageType::HvMessageTypeInvalidVpRegisterValue:
+      return Ending{EndKind::kCrashed,
+                    fmt::format("VP {}: the processor refuses its registers", context_.vp),
+                    describe_registers()};
+    case HvMessageType::HvMessageTypeUnsupportedFeature: {
+      const auto unsupported = payload<HvX64UnsupportedFeatureMessage>(message);
+      return Ending{EndKind::kCrashed,
+                    fmt::format("VP {}: unsupported feature {} ({:#x})", context_.vp,
+                                static_cast<uint32_t>(unsupported.feature_code),
+                                unsupported.feature_parameter),
+                    describe_registers()};
+    }
+    default:
+      return Ending{EndKind::kError,
+                    fmt::format("VP {}: unexpected message {:#x}", context_.vp,
+                                static_cast<uint32_t>(message.header.message_type)),
+                    describe_registers()};
+  }
+  if (ending) return ending;
+  if (result && !batch.list().empty()) {
+    result = context_.partition.set_registers(context_.vp, batch.list());
+  }
+  if (result) return std::nullopt;
+  const auto kind =
+      result.error().status == ExitStatus::kCrashed ? EndKind::kCrashed : EndKind::kError;
+  return Ending{kind, result.error().text, describe_registers()};
+}
+
+// HLT ends in the hypervisor; a message comes only for a VP that nothing there can wake by itself.
+// Without interrupts enabled only an NMI or INIT could, which devices here never send.
+std::optional<Ending> Vp::handle_halt(const HvX64InterceptMessageHeader& header,
+                                      RegisterBatch& batch) {
+  const unsigned length = header.instruction_length_and_cr8 & 15u;
+  if (auto result = finish_instruction(context_, header, length == 0 ? 1 : length, batch);
+      !result) {
+    return Ending{EndKind::kError, result.error().text, {}};
+  }
+  batch.set(HvRegisterName::HvRegisterInternalActivityState,
+            uint64_t{1} << kHvActivityHaltSuspendBit);
+  return std::nullopt;
+}
+
+// The hypervisor knows every MSR there is; one that arrives here does not exist.
+Result<> Vp::handle_msr(const HvX64MsrInterceptMessage&, RegisterBatch& batch) {
+  inject({kGeneralProtection, 0, 0}, batch);
+  return {};
+}
+
+Result<> Vp::handle_cpuid(const HvX64CpuidInterceptMessage& message, RegisterBatch& batch) {
+  batch.set(HvRegisterName::HvX64RegisterRax, message.default_result_rax);
+  batch.set(HvRegisterName::HvX64RegisterRcx, message.default_result_rcx);
+  batch.set(HvRegisterName::HvX64RegisterRdx, message.default_result_rdx);
+  batch.set(HvRegisterName::HvX64RegisterRbx, message.default_result_rbx);
+  constexpr unsigned kCpuidLength = 2;
+  const unsigned length = message.header.instruction_length_and_cr8 & 15u;
+  return finish_instruction(context_, message.header, length == 0 ? kCpuidLength : length, batch);
+}
+
+Ending Vp::triple_fault(const HvX64InterceptMessageHeader& header) {
+  if (const auto crash = read_guest_crash(context_.partition, context_.vp, context_.memory)) {
+    return {EndKind::kCrashed, crash->summary(), crash->text};
+  }
+  return {EndKind::kCrashed, fmt::format("triple fault on VP {} at {:#x}", context_.vp, header.rip),
+          describe_registers()};
+}
+
+// Lines for the log, or nothing where the registers cannot be read.
+std::string Vp::describe_registers() {
+  using enum HvRegisterName;
+  constexpr std::array kNames{
+      HvX64RegisterRip, HvX64RegisterRflags, HvX64RegisterRsp, HvX64RegisterRax, HvX64RegisterRbx,
+      HvX64RegisterRcx, HvX64RegisterRdx,    HvX64RegisterRsi, HvX64RegisterRdi, HvX64RegisterRbp,
+      HvX64RegisterCr0, HvX64RegisterCr2,    HvX64RegisterCr3, HvX64RegisterCr4, HvX64RegisterEfer};
+  std::array<HvRegisterValue, kNames.size()> v{};
+  if (!context_.partition.get_registers(context_.vp, kNames, v)) return {};
+  return fmt::format(
+      "VP {} RIP {:016x} RFLAGS {:08x} RSP {:016x}\n"
+      "RAX {:016x} RBX {:016x} RCX {:016x} RDX {:016x}\n"
+      "RSI {:016x} RDI {:016x} RBP {:016x}\n"
+      "CR0 {:08x} CR2 {:016x} CR3 {:016x} CR4 {:08x} EFER {:08x}",
+      context_.vp, v[0].reg64, v[1].reg64, v[2].reg64, v[3].reg64, v[4].reg64, v[5].reg64,
+      v[6].reg64, v[7].reg64, v[8].reg64, v[9].reg64, v[10].reg64, v[11].reg64, v[12].reg64,
+      v[13].reg64, v[14].reg64);
+}
+
+}  // namespace vmwp
