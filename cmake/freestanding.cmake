@@ -12,9 +12,15 @@ target_compile_options(partita_freestanding INTERFACE
   -Wall -Wextra -Wshadow -Wno-unused-parameter -Wno-missing-field-initializers)
 if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
   target_compile_options(partita_freestanding INTERFACE
-    $<$<COMPILE_LANGUAGE:CXX>:-mno-sse -mno-sse2 -mno-mmx -mno-avx -mno-80387>
+    $<$<COMPILE_LANGUAGE:CXX>:-mno-sse -mno-sse2 -mno-mmx -mno-avx>
     $<$<COMPILE_LANGUAGE:C>:-mno-sse -mno-sse2 -mno-mmx -mno-avx>)
 else()
   target_compile_options(partita_freestanding INTERFACE
     $<$<COMPILE_LANGUAGE:CXX,C>:-mgeneral-regs-only>)
+endif()
+
+if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
+  set(PARTITA_IMAGE_LINKER lld-19)
+else()
+  set(PARTITA_IMAGE_LINKER bfd)
 endif()

@@ -17,6 +17,7 @@ struct RunQueue {
   base::SpinLock lock{70};
   ReadyList ready HV_GUARDED_BY(lock);
   TimerList timers HV_GUARDED_BY(lock);  // by deadline
+  std::atomic<uint32_t> waiting{0};      // size of `ready`, to look at without the lock
   std::atomic<uint32_t> load{0};         // VPs at home here, for placement
   std::atomic<uint64_t> first_deadline{kNever};
 };

@@ -83,6 +83,7 @@ void make_ready(Vp& vp, RunQueue& queue, Lp& lp) {
   if (vp.run_state != Vp::RunState::blocked || !runnable(vp)) return;
   vp.run_state = Vp::RunState::ready;
   queue.ready.push_front(&vp);
+  queue.waiting.fetch_add(1);
   if (preemptible(lp)) ask_to_reschedule(lp);
 }
 
@@ -96,6 +97,7 @@ Vp* steal(Lp& thief) {
     for (Vp* vp = queue.ready.back(); vp; vp = vp->run_link.prev) {
       if (vp->pinned) continue;
       queue.ready.remove(vp);
+      queue.waiting.fetch_sub(1);
       unlink_timer(queue, *vp);
       queue.load.fetch_sub(1);
       queue_of(thief).load.fetch_add(1);
@@ -122,7 +124,11 @@ Vp* pick(Lp& lp) {
   {
     base::Guard guard(queue.lock);
     lp.reschedule.store(false);
-    while ((vp = queue.ready.pop_front()) && !runnable(*vp)) vp->run_state = Vp::RunState::blocked;
+    while ((vp = queue.ready.pop_front())) {
+      queue.waiting.fetch_sub(1);
+      if (runnable(*vp)) break;
+      vp->run_state = Vp::RunState::blocked;
+    }
     if (vp) vp->run_state = Vp::RunState::running;
   }
   if (!vp && (vp = steal(lp))) deadline_changed(*vp);
@@ -140,6 +146,7 @@ void put_back(Lp& lp, Vp& vp) {
   if (runnable(vp)) {
     vp.run_state = Vp::RunState::ready;
     queue.ready.push_back(&vp);
+    queue.waiting.fetch_add(1);
   } else {
     vp.run_state = Vp::RunState::blocked;
   }
@@ -149,8 +156,8 @@ uint64_t next_event(Lp& lp, const Vp* running) {
   RunQueue& queue = queue_of(lp);
   const uint64_t deadline = queue.first_deadline.load();
   if (!running) return deadline;
-  base::Guard guard(queue.lock);
-  return queue.ready.empty() || running->slice_end > deadline ? deadline : running->slice_end;
+  return queue.waiting.load() == 0 || running->slice_end > deadline ? deadline
+                                                                    : running->slice_end;
 }
 
 void expire(Lp& lp, uint64_t now) {
@@ -207,7 +214,10 @@ bool is_stopped(const Vp& vp) {
 
 void unschedule(Vp& vp) {
   sched::HomeGuard home(vp);
-  if (sched::ReadyList::contains(&vp)) home.queue().ready.remove(&vp);
+  if (sched::ReadyList::contains(&vp)) {
+    home.queue().ready.remove(&vp);
+    home.queue().waiting.fetch_sub(1);
+  }
   vp.run_state = Vp::RunState::blocked;
   vp.deadline = kNever;
   sched::unlink_timer(home.queue(), vp);

@@ -372,6 +372,8 @@ int LocalApic::highest_pending() const {
   return vector >= 0 && (vector & 0xf0) > (ppr() & 0xf0) ? vector : -1;
 }
 
+int LocalApic::highest_requested() const { return highest_bit(irr_); }
+
 void LocalApic::acknowledge(uint8_t vector) {
   assign(irr_, vector, false);
   if (!test(auto_eoi_, vector)) assign(isr_, vector, true);

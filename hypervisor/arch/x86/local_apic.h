@@ -123,6 +123,8 @@ class LocalApic {
   // The vector in IRR that the processor priority lets through now; -1 if there is none.
   int highest_pending() const;
   bool has_pending() const { return highest_pending() >= 0; }
+  // The highest vector in IRR, whether the processor priority lets it through or not; -1: none.
+  int highest_requested() const;
   // The vector was injected: IRR to ISR.
   void acknowledge(uint8_t vector);
   // Undoes acknowledge() for an injection that did not happen.

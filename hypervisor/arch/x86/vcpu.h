@@ -52,6 +52,7 @@ struct Vcpu final : Vp {
   uint64_t xcr0 = 1;
   uint64_t xss = 0;
   std::array<uint64_t, 4> dr{};
+  uint64_t tsc_offset = 0;  // guest TSC minus host TSC
   uint64_t tsc_aux = 0;
   uint64_t tsc_adjust = 0;
   uint64_t misc_enable = 1;
@@ -89,6 +90,9 @@ void save_state(Vcpu& vcpu);
 // INIT: the state after reset or INIT [APM2 14.1.3]; `wait` leaves it waiting for a SIPI.
 void reset(Vcpu& vcpu);
 void start_at(Vcpu& vcpu, uint8_t startup_vector);
+
+// Shutdown: the root's machine resets, a child's parent gets an unrecoverable-exception message.
+void triple_fault(Vcpu& vcpu);
 
 // Queues an exception for the next entry, promoting to #DF and triple fault as [APM2 8.2.9].
 void inject_exception(Vcpu& vcpu, PendingEvent event);

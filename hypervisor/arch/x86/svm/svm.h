@@ -16,6 +16,10 @@ using x86::Vcpu;
 // --- control.cpp: the control block of a new VP, and the permission maps ---
 void init_maps();
 void init_vmcb(Vcpu& vcpu);
+// Registers in the control block after INIT [APM2 14.1.3].
+void reset_vmcb(Vcpu& vcpu);
+// Where an object of the image lies in physical memory.
+Spa image_address(const void* object);
 // Port ranges the root must not touch (the hypervisor's own console).
 void hide_port_from_root(uint16_t first, unsigned count);
 

@@ -1,0 +1,766 @@
+// SPDX-License-Identifier: MIT
+// VP registers by their TLFS names. One table in ascending order says where each lives: control
+// block, Vcpu, XSAVE area, or behind an MSR that the guest could use too. A value that VMRUN, VMLOAD
+// or XRSTOR would refuse is refused here; what depends on several registers, which a parent sets in
+// any order, is checked when it lets the VP run [APM2 15.5.1].
+#include <algorithm>
+#include <iterator>
+
+#include "abi/tlfs/msr.h"
+#include "hypervisor/arch/x86/cpu.h"
+#include "hypervisor/arch/x86/cpuid.h"
+#include "hypervisor/arch/x86/msr.h"
+#include "hypervisor/arch/x86/svm/svm.h"
+#include "hypervisor/arch/x86/xsave.h"
+#include "hypervisor/core/arch.h"
+#include "hypervisor/core/scheduler.h"
+
+namespace hv::svm {
+namespace {
+
+namespace cr0 = x86::cr0;
+namespace cr4 = x86::cr4;
+namespace efer = x86::efer;
+namespace rflags = x86::rflags;
+namespace xstate = x86::xstate;
+using Name = abi::HvRegisterName;
+using Value = abi::HvRegisterValue;
+using x86::PendingEvent;
+
+// `index`: which of a row's registers, from 0.
+using Get = Result<Value> (*)(Vcpu&, uint32_t index);
+using Set = Result<> (*)(Vcpu&, uint32_t index, const Value&);
+
+Value word(uint64_t low, uint64_t high = 0) {
+  Value value{};
+  value.reg128 = {low, high};
+  return value;
+}
+Result<> refuse(Vcpu&, uint32_t, const Value&) { return fail(Error::invalid_register_value); }
+
+// --- Checks ---
+using Check = bool (*)(const Vcpu&, uint64_t);
+bool any(const Vcpu&, uint64_t) { return true; }
+bool fits32(const Vcpu&, uint64_t value) { return value >> 32 == 0; }
+// With five levels, whose canonical addresses are the more: VMLOAD sign-extends what is left.
+bool canonical(const Vcpu&, uint64_t value) {
+  const auto sign = static_cast<int64_t>(value) >> 56;
+  return sign == 0 || sign == -1;
+}
+bool memory_types(const Vcpu&, uint64_t pat) {
+  constexpr unsigned kDefined = 0b11110011;
+  for (; pat != 0; pat >>= 8)
+    if ((pat & 0xff) > 7 || (kDefined >> (pat & 7) & 1) == 0) return false;
+  return true;
+}
+bool flags(const Vcpu&, uint64_t value) {
+  return (value & (Field<63, 22>::kMask | kBit<15> | kBit<5> | kBit<3>)) == 0;
+}
+bool page_table_base(const Vcpu& vcpu, uint64_t value) {
+  const uint32_t width = x86::guest_cpuid(vcpu, 0x80000008, 0).eax & 0xff;
+  return value >> (width < 52 ? width : 52) == 0;
+}
+bool xcr0(const Vcpu&, uint64_t value) { return x86::valid_xcr0(value); }
+
+// --- Where registers live ---
+template <uint64_t Vmcb::*Member>
+Result<Value> get_vmcb(Vcpu& vcpu, uint32_t) {
+  return word(vcpu.vmcb->*Member);
+}
+template <uint64_t Vmcb::*Member, Check Valid>
+Result<> set_vmcb(Vcpu& vcpu, uint32_t, const Value& value) {
+  if (!Valid(vcpu, value.reg64)) return fail(Error::invalid_register_value);
+  vcpu.vmcb->*Member = value.reg64;
+  return {};
+}
+
+template <uint64_t Vcpu::*Member>
+Result<Value> get_vcpu(Vcpu& vcpu, uint32_t) {
+  return word(vcpu.*Member);
+}
+template <uint64_t Vcpu::*Member, Check Valid>
+Result<> set_vcpu(Vcpu& vcpu, uint32_t, const Value& value) {
+  if (!Valid(vcpu, value.reg64)) return fail(Error::invalid_register_value);
+  vcpu.*Member = value.reg64;
+  return {};
+}
+
+// By the policy that the guest's own RDMSR and WRMSR obey, privileges included.
+template <uint32_t Msr, uint32_t Stride = 1>
+Result<Value> get_msr(Vcpu& vcpu, uint32_t index) {
+  const Result<uint64_t> value = x86::read_msr(vcpu, Msr + index * Stride);
+  if (!value) return fail(Error::invalid_parameter);
+  return word(*value);
+}
+// A parent restores what it saved: a register that cannot change takes the value that it has.
+template <uint32_t Msr, uint32_t Stride = 1>
+Result<> set_msr(Vcpu& vcpu, uint32_t index, const Value& value) {
+  const uint32_t msr = Msr + index * Stride;
+  const Result<> done = x86::write_msr(vcpu, msr, value.reg64);
+  if (done || done.error() == Error::retry) return done;
+  const Result<uint64_t> current = x86::read_msr(vcpu, msr);
+  return current && *current == value.reg64 ? Result<>{} : fail(Error::invalid_register_value);
+}
+
+// --- Suspension and activity ---
+// What must hold among registers for VMRUN to succeed, beyond what each was checked for. CPL follows
+// from SS but in real and virtual-8086 mode.
+bool settle(Vcpu& vcpu) {
+  Vmcb& v = *vcpu.vmcb;
+  constexpr uint16_t kLong = 1 << 9, kBig = 1 << 10;
+  constexpr uint64_t kCet = kBit<23>;
+  const bool long_mode = (v.efer & efer::kLma) != 0;
+  const bool code64 = long_mode && (v.cs.attributes & kLong) != 0;
+  if (long_mode && (v.cr4 & cr4::kPae) == 0) return false;
+  if (long_mode && (v.rflags & rflags::kVm) != 0) return false;
+  if (code64 && (v.cs.attributes & kBig) != 0) return false;
+  if (!long_mode && (v.cr4 & cr4::kPcide) != 0) return false;
+  if ((v.cr4 & kCet) != 0 && (v.cr0 & cr0::kWp) == 0) return false;
+  if ((v.cr0 & cr0::kPe) == 0) v.cpl = 0;
+  if ((v.rflags & rflags::kVm) != 0) v.cpl = 3;
+  // INTO and BOUND do not exist in 64-bit code.
+  const uint64_t vector = PendingEvent::Vector::get(vcpu.event.raw);
+  return !(code64 && vcpu.event.valid() && (vector == 4 || vector == 5) &&
+           PendingEvent::Type::get(vcpu.event.raw) == PendingEvent::kException);
+}
+
+template <VpSuspend Bit>
+Result<Value> get_suspend(Vcpu& vcpu, uint32_t) {
+  return word(vcpu.is(Bit));
+}
+template <VpSuspend Bit>
+Result<> set_suspend(Vcpu& vcpu, uint32_t, const Value& value) {
+  if (value.reg64 > 1) return fail(Error::invalid_register_value);
+  if (value.reg64 != 0) return hv::suspend(vcpu, Bit) ? Result<>{} : fail(Error::retry);
+  constexpr uint32_t kHeldByParent = static_cast<uint32_t>(VpSuspend::explicit_suspend) |
+                                     static_cast<uint32_t>(VpSuspend::intercept_suspend);
+  const uint32_t others = vcpu.suspend.load() & kHeldByParent & ~static_cast<uint32_t>(Bit);
+  if (vcpu.is(Bit) && others == 0 && !settle(vcpu)) return fail(Error::invalid_register_value);
+  resume(vcpu, Bit);
+  return {};
+}
+
+using StartupSuspend = Field<abi::kHvActivityStartupSuspendBit>;
+using HaltSuspend = Field<abi::kHvActivityHaltSuspendBit>;
+using IdleSuspend = Field<abi::kHvActivityIdleSuspendBit>;
+
+Result<Value> get_activity(Vcpu& vcpu, uint32_t) {
+  const bool halted = vcpu.is(VpSuspend::halted);
+  uint64_t state = StartupSuspend::set(0, vcpu.is(VpSuspend::wait_for_startup));
+  state = HaltSuspend::set(state, halted && !vcpu.idle_wait);
+  return word(IdleSuspend::set(state, halted && vcpu.idle_wait));
+}
+Result<> set_activity(Vcpu& vcpu, uint32_t, const Value& value) {
+  const uint64_t state = value.reg64;
+  if ((state & ~(StartupSuspend::kMask | HaltSuspend::kMask | IdleSuspend::kMask)) != 0)
+    return fail(Error::invalid_register_value);
+  const bool halted = HaltSuspend::test(state) || IdleSuspend::test(state);
+  vcpu.idle_wait = IdleSuspend::test(state);
+  halted ? vcpu.add(VpSuspend::halted) : resume(vcpu, VpSuspend::halted);
+  StartupSuspend::test(state) ? vcpu.add(VpSuspend::wait_for_startup)
+                              : resume(vcpu, VpSuspend::wait_for_startup);
+  return {};
+}
+
+// --- Events ---
+using Pending = Field<abi::kHvPendingInterruptionPendingBit>;
+using PendingType = Field<abi::kHvPendingInterruptionTypeShift + 2,
+                          abi::kHvPendingInterruptionTypeShift>;
+using PendingHasCode = Field<abi::kHvPendingInterruptionDeliverErrorCodeBit>;
+using PendingLength = Field<abi::kHvPendingInterruptionInstructionLengthShift + 3,
+                            abi::kHvPendingInterruptionInstructionLengthShift>;
+using PendingVector = Field<abi::kHvPendingInterruptionVectorShift + 15,
+                            abi::kHvPendingInterruptionVectorShift>;
+using PendingCode = Field<63, abi::kHvPendingInterruptionErrorCodeShift>;
+
+// Vectors that EVENTINJ takes as exceptions [APM2 15.20].
+bool is_exception(uint64_t vector) {
+  constexpr uint64_t kExceptions = 0x000f7dfb;
+  return vector < 32 && (kExceptions >> vector & 1) != 0;
+}
+
+Result<Value> get_pending_interruption(Vcpu& vcpu, uint32_t) {
+  const uint64_t event = vcpu.event.raw;
+  if (!vcpu.event.valid()) return word(0);
+  uint64_t out = PendingType::set(Pending::set(0, 1), PendingEvent::Type::get(event));
+  out = PendingVector::set(out, PendingEvent::Vector::get(event));
+  if (PendingEvent::HasErrorCode::test(event))
+    out = PendingCode::set(PendingHasCode::set(out, 1), PendingEvent::ErrorCode::get(event));
+  return word(out);
+}
+
+Result<> set_pending_interruption(Vcpu& vcpu, uint32_t, const Value& value) {
+  const uint64_t in = value.reg64;
+  vcpu.event.raw = 0;
+  if (!Pending::test(in)) return {};
+  const uint64_t vector = PendingVector::get(in);
+  uint64_t type = PendingType::get(in);
+  const bool software = type >= PendingEvent::kSoftInterrupt;
+  // Software exceptions (INT1, INT3, INTO) are exceptions here, whose RIP is behind the instruction.
+  if (type == 5 || type == 6) type = PendingEvent::kException;
+  const bool valid = type == PendingEvent::kNmi         ? vector == x86::vector::kNmi
+                     : type == PendingEvent::kException ? is_exception(vector)
+                                                        : type != 1 && type != 7 && vector < 256;
+  if (!valid) return fail(Error::invalid_register_value);
+  uint64_t event = PendingEvent::Valid::set(PendingEvent::Type::set(vector, type), 1);
+  if (type == PendingEvent::kException && PendingHasCode::test(in))
+    event = PendingEvent::ErrorCode::set(PendingEvent::HasErrorCode::set(event, 1),
+                                         PendingCode::get(in));
+  if (software) {
+    vcpu.vmcb->rip += PendingLength::get(in);
+    vcpu.vmcb->next_rip = vcpu.vmcb->rip;
+  }
+  vcpu.event.raw = event;
+  return {};
+}
+
+using InterruptShadow = Field<abi::kHvInterruptShadowBit>;
+using NmiMasked = Field<abi::kHvNmiMaskedBit>;
+
+Result<Value> get_interrupt_state(Vcpu& vcpu, uint32_t) {
+  const uint64_t state = InterruptShadow::set(0, vcpu.vmcb->interrupt_shadow & 1);
+  return word(NmiMasked::set(state, vcpu.nmi_blocked));
+}
+Result<> set_interrupt_state(Vcpu& vcpu, uint32_t, const Value& value) {
+  if ((value.reg64 & ~(InterruptShadow::kMask | NmiMasked::kMask)) != 0)
+    return fail(Error::invalid_register_value);
+  Vmcb& v = *vcpu.vmcb;
+  v.interrupt_shadow = InterruptShadow::get(value.reg64);
+  vcpu.nmi_blocked = NmiMasked::test(value.reg64);
+  // IRET is watched while NMIs are blocked.
+  v.intercept3 =
+      vcpu.nmi_blocked ? v.intercept3 | intercept3::kIret : v.intercept3 & ~intercept3::kIret;
+  return {};
+}
+
+using EventPending = Field<abi::kHvPendingEventPendingBit>;
+using EventType = Field<abi::kHvPendingEventTypeShift + 2, abi::kHvPendingEventTypeShift>;
+
+// An exception goes to PendingInterruption at once; only an ExtINT is seen waiting here.
+Result<Value> get_pending_event(Vcpu& vcpu, uint32_t) {
+  Value out = word(0);
+  if (!vcpu.has(VpRequest::extint)) return out;
+  const auto type = static_cast<uint64_t>(abi::HvX64PendingEventType::HvX64PendingEventExtInt);
+  out.pending_ext_int_event.header =
+      static_cast<uint8_t>(EventType::set(EventPending::set(0, 1), type));
+  out.pending_ext_int_event.vector = vcpu.extint_vector.load();
+  return out;
+}
+
+Result<> set_pending_exception(Vcpu& vcpu, const abi::HvX64PendingExceptionEvent& in) {
+  if (!is_exception(in.vector)) return fail(Error::invalid_register_value);
+  const auto vector = static_cast<uint8_t>(in.vector);
+  if (vector == x86::vector::kPf) vcpu.vmcb->cr2 = in.exception_parameter;
+  if (vector == x86::vector::kDb) vcpu.vmcb->dr6 |= in.exception_parameter & Field<15, 0>::kMask;
+  const bool has_code = (in.flags >> abi::kHvPendingExceptionDeliverErrorCodeBit & 1) != 0;
+  x86::inject_exception(vcpu, has_code ? PendingEvent::exception(vector, in.error_code)
+                                       : PendingEvent::exception(vector));
+  return {};
+}
+
+Result<> set_pending_event(Vcpu& vcpu, uint32_t, const Value& value) {
+  if (!EventPending::test(value.reg8)) {
+    vcpu.take(VpRequest::extint);
+    return {};
+  }
+  switch (static_cast<abi::HvX64PendingEventType>(EventType::get(value.reg8))) {
+    case abi::HvX64PendingEventType::HvX64PendingEventException:
+      return set_pending_exception(vcpu, value.pending_exception_event);
+    case abi::HvX64PendingEventType::HvX64PendingEventExtInt:
+      vcpu.extint_vector.store(value.pending_ext_int_event.vector);
+      post_request(vcpu, VpRequest::extint);
+      return {};
+    default: return fail(Error::invalid_register_value);
+  }
+}
+
+// --- General and vector registers ---
+Result<Value> get_gpr(Vcpu& vcpu, uint32_t index) {
+  return word(index == x86::kRax   ? vcpu.vmcb->rax
+              : index == x86::kRsp ? vcpu.vmcb->rsp
+                                   : vcpu.gpr[index]);
+}
+Result<> set_gpr(Vcpu& vcpu, uint32_t index, const Value& value) {
+  (index == x86::kRax   ? vcpu.vmcb->rax
+   : index == x86::kRsp ? vcpu.vmcb->rsp
+                        : vcpu.gpr[index]) = value.reg64;
+  return {};
+}
+
+Result<> set_rflags(Vcpu& vcpu, uint32_t index, const Value& value) {
+  HV_TRY((set_vmcb<&Vmcb::rflags, flags>(vcpu, index, value)));
+  vcpu.vmcb->rflags |= rflags::kReserved1;
+  return {};
+}
+
+Result<Value> get_xmm(Vcpu& vcpu, uint32_t index) {
+  x86::XsaveArea& area = x86::xsave_area(vcpu);
+  materialize(area, xstate::kSse);
+  return word(area.xmm[index].low, area.xmm[index].high);
+}
+Result<> set_xmm(Vcpu& vcpu, uint32_t index, const Value& value) {
+  x86::XsaveArea& area = x86::xsave_area(vcpu);
+  materialize(area, xstate::kSse);
+  area.xmm[index] = {value.reg128.low, value.reg128.high};
+  return {};
+}
+Result<Value> get_st(Vcpu& vcpu, uint32_t index) {
+  x86::XsaveArea& area = x86::xsave_area(vcpu);
+  materialize(area, xstate::kX87);
+  return word(area.st[index].low, area.st[index].high);
+}
+Result<> set_st(Vcpu& vcpu, uint32_t index, const Value& value) {
+  x86::XsaveArea& area = x86::xsave_area(vcpu);
+  materialize(area, xstate::kX87);
+  area.st[index] = {value.reg128.low, Field<15, 0>::get(value.reg128.high)};
+  return {};
+}
+
+Result<Value> get_fp_control(Vcpu& vcpu, uint32_t) {
+  x86::XsaveArea& area = x86::xsave_area(vcpu);
+  materialize(area, xstate::kX87);
+  Value out{};
+  out.fp_control_status = {.fp_control = area.control,
+                           .fp_status = area.status,
+                           .fp_tag = area.tag,
+                           .reserved = 0,
+                           .last_fp_op = area.opcode,
+                           .last_fp_rip = area.instruction_pointer};
+  return out;
+}
+Result<> set_fp_control(Vcpu& vcpu, uint32_t, const Value& value) {
+  const abi::HvX64FpControlStatusRegister& in = value.fp_control_status;
+  x86::XsaveArea& area = x86::xsave_area(vcpu);
+  materialize(area, xstate::kX87);
+  area.control = in.fp_control;
+  area.status = in.fp_status;
+  area.tag = in.fp_tag;
+  area.opcode = static_cast<uint16_t>(Field<10, 0>::get(in.last_fp_op));
+  area.instruction_pointer = in.last_fp_rip;
+  return {};
+}
+
+// The data pointer belongs to x87, MXCSR to nobody: it is loaded whatever XSTATE_BV says.
+Result<Value> get_xmm_control(Vcpu& vcpu, uint32_t) {
+  x86::XsaveArea& area = x86::xsave_area(vcpu);
+  materialize(area, xstate::kX87);
+  Value out{};
+  out.xmm_control_status = {.last_fp_rdp = area.data_pointer,
+                            .xmm_status_control = area.mxcsr,
+                            .xmm_status_control_mask = area.mxcsr_mask};
+  return out;
+}
+Result<> set_xmm_control(Vcpu& vcpu, uint32_t, const Value& value) {
+  const abi::HvX64XmmControlStatusRegister& in = value.xmm_control_status;
+  if (!x86::valid_mxcsr(vcpu, in.xmm_status_control)) return fail(Error::invalid_register_value);
+  x86::XsaveArea& area = x86::xsave_area(vcpu);
+  materialize(area, xstate::kX87);
+  area.data_pointer = in.last_fp_rdp;
+  area.mxcsr = in.xmm_status_control;
+  return {};
+}
+
+// --- Control and debug registers ---
+// EFER.LMA follows from LME and paging, in whatever order they are set.
+void derive_long_mode(Vmcb& v) {
+  const bool active = (v.efer & efer::kLme) != 0 && (v.cr0 & cr0::kPg) != 0;
+  v.efer = active ? v.efer | efer::kLma : v.efer & ~efer::kLma;
+}
+
+Result<> set_cr0(Vcpu& vcpu, uint32_t, const Value& value) {
+  constexpr uint64_t kKnown =
+      Field<5, 0>::kMask | cr0::kWp | cr0::kAm | cr0::kNw | cr0::kCd | cr0::kPg;
+  const uint64_t in = value.reg64;
+  const bool valid = (in & ~kKnown) == 0 && ((in & cr0::kNw) == 0 || (in & cr0::kCd) != 0) &&
+                     ((in & cr0::kPg) == 0 || (in & cr0::kPe) != 0);
+  if (!valid) return fail(Error::invalid_register_value);
+  vcpu.vmcb->cr0 = in | cr0::kEt;
+  derive_long_mode(*vcpu.vmcb);
+  return {};
+}
+
+// Control bits that only some processors have, and the CPUID bit that says so.
+struct Feature {
+  uint64_t bit;
+  uint32_t leaf;
+  uint32_t cpu::CpuidResult::*word;
+  unsigned cpuid_bit;
+};
+using Cpuid = cpu::CpuidResult;
+constexpr Feature kCr4Features[] = {
+    {kBit<11>, 7, &Cpuid::ecx, 2},       // UMIP
+    {cr4::kLa57, 7, &Cpuid::ecx, 16},
+    {kBit<16>, 7, &Cpuid::ebx, 0},       // FSGSBASE
+    {cr4::kPcide, 1, &Cpuid::ecx, 17},
+    {cr4::kOsxsave, 1, &Cpuid::ecx, 26},
+    {cr4::kSmep, 7, &Cpuid::ebx, 7},
+    {cr4::kSmap, 7, &Cpuid::ebx, 20},
+    {kBit<22>, 7, &Cpuid::ecx, 3},       // PKE
+    {kBit<23>, 7, &Cpuid::ecx, 7},       // CET
+};
+
+Result<> set_cr4(Vcpu& vcpu, uint32_t, const Value& value) {
+  uint64_t allowed = Field<10, 0>::kMask;
+  for (const Feature& feature : kCr4Features)
+    if ((x86::guest_cpuid(vcpu, feature.leaf, 0).*feature.word >> feature.cpuid_bit & 1) != 0)
+      allowed |= feature.bit;
+  if ((value.reg64 & ~allowed) != 0) return fail(Error::invalid_register_value);
+  vcpu.vmcb->cr4 = value.reg64;
+  return {};
+}
+
+Result<Value> get_efer(Vcpu& vcpu, uint32_t) { return word(x86::guest_efer(vcpu)); }
+Result<> set_efer(Vcpu& vcpu, uint32_t, const Value& value) {
+  constexpr uint64_t kKnown = efer::kSce | efer::kLme | efer::kLma | efer::kNxe | efer::kFfxsr;
+  const uint64_t in = value.reg64;
+  if ((in & ~kKnown) != 0 || ((in & efer::kLma) != 0 && (in & efer::kLme) == 0))
+    return fail(Error::invalid_register_value);
+  vcpu.vmcb->efer = in | efer::kSvme;
+  derive_long_mode(*vcpu.vmcb);
+  return {};
+}
+
+Result<Value> get_cr8(Vcpu& vcpu, uint32_t) { return word(vcpu.apic.tpr() >> 4); }
+Result<> set_cr8(Vcpu& vcpu, uint32_t, const Value& value) {
+  if (value.reg64 > 15) return fail(Error::invalid_register_value);
+  vcpu.apic.set_tpr(static_cast<uint8_t>(value.reg64 << 4));
+  vcpu.vmcb->virtual_interrupt =
+      VirtualInterrupt::Tpr::set(vcpu.vmcb->virtual_interrupt, value.reg64);
+  return {};
+}
+
+Result<Value> get_dr(Vcpu& vcpu, uint32_t index) { return word(vcpu.dr[index]); }
+Result<> set_dr(Vcpu& vcpu, uint32_t index, const Value& value) {
+  vcpu.dr[index] = value.reg64;
+  return {};
+}
+// The bits that always read as ones or zeros [APM2 13.1.1].
+Result<> set_dr6(Vcpu& vcpu, uint32_t, const Value& value) {
+  if (!fits32(vcpu, value.reg64)) return fail(Error::invalid_register_value);
+  vcpu.vmcb->dr6 = (value.reg64 | x86::dr6::kInit) & ~kBit<12>;
+  return {};
+}
+Result<> set_dr7(Vcpu& vcpu, uint32_t, const Value& value) {
+  if (!fits32(vcpu, value.reg64)) return fail(Error::invalid_register_value);
+  vcpu.vmcb->dr7 = (value.reg64 | kBit<10>) & ~(Field<15, 14>::kMask | Field<12, 11>::kMask);
+  return {};
+}
+
+// --- Segments: AVL, L, D and G are bits 11:8 here, 15:12 there ---
+using LowAttributes = Field<7, 0>;
+using VmcbHighAttributes = Field<11, 8>;
+using AbiHighAttributes = Field<15, 12>;
+using Dpl = Field<abi::kHvSegmentDplShift + 1, abi::kHvSegmentDplShift>;
+
+abi::HvX64SegmentRegister to_abi(const Segment& s) {
+  const uint64_t attributes = AbiHighAttributes::set(LowAttributes::get(s.attributes),
+                                                     VmcbHighAttributes::get(s.attributes));
+  return {.base = s.base,
+          .limit = s.limit,
+          .selector = s.selector,
+          .attributes = static_cast<uint16_t>(attributes)};
+}
+
+template <Segment Vmcb::*Member>
+Result<Value> get_segment(Vcpu& vcpu, uint32_t) {
+  Value out{};
+  out.segment = to_abi(vcpu.vmcb->*Member);
+  return out;
+}
+template <Segment Vmcb::*Member>
+Result<> set_segment(Vcpu& vcpu, uint32_t, const Value& value) {
+  const abi::HvX64SegmentRegister& in = value.segment;
+  if (!canonical(vcpu, in.base)) return fail(Error::invalid_register_value);
+  const uint64_t attributes = VmcbHighAttributes::set(LowAttributes::get(in.attributes),
+                                                      AbiHighAttributes::get(in.attributes));
+  vcpu.vmcb->*Member = {.selector = in.selector,
+                        .attributes = static_cast<uint16_t>(attributes),
+                        .limit = in.limit,
+                        .base = in.base};
+  return {};
+}
+// CPL is SS.DPL, except that SYSRET leaves an old SS behind.
+Result<Value> get_ss(Vcpu& vcpu, uint32_t) {
+  Value out{};
+  out.segment = to_abi(vcpu.vmcb->ss);
+  out.segment.attributes =
+      static_cast<uint16_t>(Dpl::set(out.segment.attributes, vcpu.vmcb->cpl));
+  return out;
+}
+Result<> set_ss(Vcpu& vcpu, uint32_t index, const Value& value) {
+  HV_TRY(set_segment<&Vmcb::ss>(vcpu, index, value));
+  vcpu.vmcb->cpl = static_cast<uint8_t>(Dpl::get(value.segment.attributes));
+  return {};
+}
+
+template <Segment Vmcb::*Member>
+Result<Value> get_table(Vcpu& vcpu, uint32_t) {
+  Value out{};
+  out.table = {.pad = {},
+               .limit = static_cast<uint16_t>((vcpu.vmcb->*Member).limit),
+               .base = (vcpu.vmcb->*Member).base};
+  return out;
+}
+template <Segment Vmcb::*Member>
+Result<> set_table(Vcpu& vcpu, uint32_t, const Value& value) {
+  if (!canonical(vcpu, value.table.base)) return fail(Error::invalid_register_value);
+  vcpu.vmcb->*Member = {0, 0, value.table.limit, value.table.base};
+  return {};
+}
+
+// --- Time, APIC and what the hypervisor adds ---
+Result<Value> get_tsc(Vcpu& vcpu, uint32_t) { return word(read_tsc() + vcpu.tsc_offset); }
+Result<> set_tsc(Vcpu& vcpu, uint32_t, const Value& value) {
+  vcpu.tsc_offset = value.reg64 - read_tsc();
+  x86::set_guest_tsc_offset(vcpu, vcpu.tsc_offset);
+  return {};
+}
+
+template <unsigned First>
+Result<Value> get_apic(Vcpu& vcpu, uint32_t index) {
+  return word(vcpu.apic.peek(First + index));
+}
+Result<Value> get_tpr(Vcpu& vcpu, uint32_t) { return word(vcpu.apic.tpr()); }
+Result<> set_tpr(Vcpu& vcpu, uint32_t index, const Value& value) {
+  if (value.reg64 > 0xff) return fail(Error::invalid_register_value);
+  HV_TRY(set_cr8(vcpu, index, word(value.reg64 >> 4)));
+  vcpu.apic.set_tpr(value.reg8);
+  return {};
+}
+Result<Value> get_apic_id(Vcpu& vcpu, uint32_t) { return word(vcpu.apic.apic_id()); }
+Result<> set_apic_id(Vcpu& vcpu, uint32_t, const Value& value) {
+  return value.reg64 == vcpu.apic.apic_id() ? Result<>{} : fail(Error::invalid_register_value);
+}
+
+template <uint32_t Leaf>
+Result<Value> get_cpuid(Vcpu& vcpu, uint32_t index) {
+  const cpu::CpuidResult r = x86::guest_cpuid(vcpu, Leaf + index, 0);
+  return word(uint64_t{r.ebx} << 32 | r.eax, uint64_t{r.edx} << 32 | r.ecx);
+}
+
+// The crash registers as the guest left them; the MSR reads as what may be reported.
+Result<Value> get_crash(Vcpu& vcpu, uint32_t index) {
+  const CrashReport& crash = vcpu.partition.crash;
+  return word(index < crash.parameters.size() ? crash.parameters[index].load()
+                                              : crash.control.load());
+}
+Result<> set_crash(Vcpu& vcpu, uint32_t index, const Value& value) {
+  CrashReport& crash = vcpu.partition.crash;
+  (index < crash.parameters.size() ? crash.parameters[index] : crash.control).store(value.reg64);
+  return {};
+}
+
+constexpr Name after(Name name, uint32_t count) {
+  return static_cast<Name>(static_cast<uint32_t>(name) + count);
+}
+
+struct Row {
+  Name first, last;
+  Get get;
+  Set set;
+};
+
+#define HV_ONE(name, ...) {Name::name, Name::name, __VA_ARGS__}
+#define HV_MSR(first, last, msr) {Name::first, Name::last, get_msr<msr>, set_msr<msr>}
+#define HV_VMCB(name, member, check) \
+  HV_ONE(name, get_vmcb<&Vmcb::member>, set_vmcb<&Vmcb::member, check>)
+#define HV_VCPU(name, member, check) \
+  HV_ONE(name, get_vcpu<&Vcpu::member>, set_vcpu<&Vcpu::member, check>)
+#define HV_SEGMENT(name, member) \
+  HV_ONE(name, get_segment<&Vmcb::member>, set_segment<&Vmcb::member>)
+
+constexpr Row kRows[] = {
+    HV_ONE(HvRegisterExplicitSuspend, get_suspend<VpSuspend::explicit_suspend>,
+           set_suspend<VpSuspend::explicit_suspend>),
+    HV_ONE(HvRegisterInterceptSuspend, get_suspend<VpSuspend::intercept_suspend>,
+           set_suspend<VpSuspend::intercept_suspend>),
+    HV_ONE(HvRegisterInternalActivityState, get_activity, set_activity),
+    HV_ONE(HvRegisterHypervisorVersion, get_cpuid<0x40000002>, refuse),
+    {Name::HvRegisterPrivilegesAndFeaturesInfo, Name::HvRegisterIsolationConfiguration,
+     get_cpuid<0x40000003>, refuse},
+    {Name::HvRegisterGuestCrashP0, Name::HvRegisterGuestCrashCtl, get_crash, set_crash},
+    HV_ONE(HvRegisterPendingInterruption, get_pending_interruption, set_pending_interruption),
+    HV_ONE(HvRegisterInterruptState, get_interrupt_state, set_interrupt_state),
+    HV_ONE(HvRegisterPendingEvent0, get_pending_event, set_pending_event),
+    {Name::HvX64RegisterRax, Name::HvX64RegisterR15, get_gpr, set_gpr},
+    HV_VMCB(HvX64RegisterRip, rip, any),
+    HV_ONE(HvX64RegisterRflags, get_vmcb<&Vmcb::rflags>, set_rflags),
+    {Name::HvX64RegisterXmm0, Name::HvX64RegisterXmm15, get_xmm, set_xmm},
+    {Name::HvX64RegisterFpMmx0, Name::HvX64RegisterFpMmx7, get_st, set_st},
+    HV_ONE(HvX64RegisterFpControlStatus, get_fp_control, set_fp_control),
+    HV_ONE(HvX64RegisterXmmControlStatus, get_xmm_control, set_xmm_control),
+    HV_ONE(HvX64RegisterCr0, get_vmcb<&Vmcb::cr0>, set_cr0),
+    HV_VMCB(HvX64RegisterCr2, cr2, any),
+    HV_VMCB(HvX64RegisterCr3, cr3, page_table_base),
+    HV_ONE(HvX64RegisterCr4, get_vmcb<&Vmcb::cr4>, set_cr4),
+    HV_ONE(HvX64RegisterCr8, get_cr8, set_cr8),
+    HV_VCPU(HvX64RegisterXfem, xcr0, xcr0),
+    {Name::HvX64RegisterDr0, Name::HvX64RegisterDr3, get_dr, set_dr},
+    HV_ONE(HvX64RegisterDr6, get_vmcb<&Vmcb::dr6>, set_dr6),
+    HV_ONE(HvX64RegisterDr7, get_vmcb<&Vmcb::dr7>, set_dr7),
+    HV_SEGMENT(HvX64RegisterEs, es),
+    HV_SEGMENT(HvX64RegisterCs, cs),
+    HV_ONE(HvX64RegisterSs, get_ss, set_ss),
+    HV_SEGMENT(HvX64RegisterDs, ds),
+    HV_SEGMENT(HvX64RegisterFs, fs),
+    HV_SEGMENT(HvX64RegisterGs, gs),
+    HV_SEGMENT(HvX64RegisterLdtr, ldtr),
+    HV_SEGMENT(HvX64RegisterTr, tr),
+    HV_ONE(HvX64RegisterIdtr, get_table<&Vmcb::idtr>, set_table<&Vmcb::idtr>),
+    HV_ONE(HvX64RegisterGdtr, get_table<&Vmcb::gdtr>, set_table<&Vmcb::gdtr>),
+    HV_ONE(HvX64RegisterTsc, get_tsc, set_tsc),
+    HV_ONE(HvX64RegisterEfer, get_efer, set_efer),
+    HV_VMCB(HvX64RegisterKernelGsBase, kernel_gs_base, canonical),
+    HV_MSR(HvX64RegisterApicBase, HvX64RegisterApicBase, x86::msr::kApicBase),
+    HV_VMCB(HvX64RegisterPat, pat, memory_types),
+    HV_VMCB(HvX64RegisterSysenterCs, sysenter_cs, any),
+    HV_VMCB(HvX64RegisterSysenterEip, sysenter_eip, canonical),
+    HV_VMCB(HvX64RegisterSysenterEsp, sysenter_esp, canonical),
+    HV_VMCB(HvX64RegisterStar, star, any),
+    HV_VMCB(HvX64RegisterLstar, lstar, canonical),
+    HV_VMCB(HvX64RegisterCstar, cstar, canonical),
+    HV_VMCB(HvX64RegisterSfmask, sfmask, any),
+    HV_ONE(HvX64RegisterInitialApicId, get_apic_id, set_apic_id),
+    HV_MSR(HvX64RegisterMsrMtrrCap, HvX64RegisterMsrMtrrCap, x86::msr::kMtrrCap),
+    HV_MSR(HvX64RegisterMsrMtrrDefType, HvX64RegisterMsrMtrrDefType, x86::msr::kMtrrDefType),
+    {Name::HvX64RegisterMsrMtrrPhysBase0, after(Name::HvX64RegisterMsrMtrrPhysBase0, 7),
+     get_msr<0x200, 2>, set_msr<0x200, 2>},
+    {Name::HvX64RegisterMsrMtrrPhysMask0, after(Name::HvX64RegisterMsrMtrrPhysMask0, 7),
+     get_msr<0x201, 2>, set_msr<0x201, 2>},
+    HV_MSR(HvX64RegisterMsrMtrrFix64k00000, HvX64RegisterMsrMtrrFix64k00000, 0x250),
+    HV_MSR(HvX64RegisterMsrMtrrFix16k80000, HvX64RegisterMsrMtrrFix16kA0000, 0x258),
+    HV_MSR(HvX64RegisterMsrMtrrFix4kC0000, HvX64RegisterMsrMtrrFix4kF8000, 0x268),
+    HV_VCPU(HvX64RegisterTscAux, tsc_aux, fits32),
+    HV_MSR(HvX64RegisterDebugCtl, HvX64RegisterDebugCtl, x86::msr::kDebugCtl),
+    HV_MSR(HvX64RegisterMsrMcUpdatePatchLevel, HvX64RegisterMsrMcUpdatePatchLevel,
+           x86::msr::kMicrocode),
+    HV_MSR(HvX64RegisterXss, HvX64RegisterXss, x86::msr::kXss),
+    HV_MSR(HvX64RegisterTscDeadline, HvX64RegisterTscDeadline, x86::msr::kTscDeadline),
+    HV_VCPU(HvX64RegisterTscAdjust, tsc_adjust, any),
+    {Name::HvX64RegisterApicId, Name::HvX64RegisterApicVersion,
+     get_apic<x86::apic_register::kId>, refuse},
+    HV_ONE(HvX64RegisterApicTpr, get_tpr, set_tpr),
+    {Name::HvX64RegisterApicPpr, Name::HvX64RegisterApicSelfIpi,
+     get_apic<x86::apic_register::kPpr>, refuse},
+    HV_MSR(HvRegisterVpRuntime, HvRegisterVpRuntime, abi::kHvX64MsrVpRuntime),
+    HV_MSR(HvX64RegisterHypercall, HvX64RegisterHypercall, abi::kHvX64MsrHypercall),
+    HV_MSR(HvRegisterGuestOsId, HvRegisterGuestOsId, abi::kHvX64MsrGuestOsId),
+    HV_MSR(HvRegisterVpIndex, HvRegisterVpIndex, abi::kHvX64MsrVpIndex),
+    HV_MSR(HvRegisterTimeRefCount, HvRegisterTimeRefCount, abi::kHvX64MsrTimeRefCount),
+    HV_ONE(HvX64RegisterIcr, get_apic<x86::apic_register::kIcr>, refuse),
+    HV_ONE(HvX64RegisterTpr, get_tpr, set_tpr),
+    HV_MSR(HvRegisterVpAssistPage, HvRegisterVpAssistPage, abi::kHvX64MsrVpAssistPage),
+    HV_MSR(HvRegisterReferenceTsc, HvRegisterReferenceTsc, abi::kHvX64MsrReferenceTsc),
+    HV_MSR(HvRegisterSint0, HvRegisterSint15, abi::kHvX64MsrSint0),
+    HV_MSR(HvRegisterScontrol, HvRegisterSirbp, abi::kHvX64MsrScontrol),
+    HV_MSR(HvRegisterStimer0Config, HvRegisterStimer3Count, abi::kHvX64MsrStimer0Config),
+};
+
+#undef HV_SEGMENT
+#undef HV_VCPU
+#undef HV_VMCB
+#undef HV_MSR
+#undef HV_ONE
+
+static_assert(
+    [] {
+      for (size_t i = 0; i < std::size(kRows); ++i)
+        if (kRows[i].last < kRows[i].first || (i != 0 && kRows[i].first <= kRows[i - 1].last))
+          return false;
+      return true;
+    }(),
+    "find() needs rows in ascending order");
+
+const Row* find(Name name) {
+  const Row* row = std::upper_bound(std::begin(kRows), std::end(kRows), name,
+                                    [](Name n, const Row& r) { return n < r.first; });
+  return row != std::begin(kRows) && name <= row[-1].last ? row - 1 : nullptr;
+}
+
+uint32_t index_in(const Row& row, Name name) {
+  return static_cast<uint32_t>(name) - static_cast<uint32_t>(row.first);
+}
+
+bool runs_here(const Vcpu& vcpu) { return this_lp().current.load() == &vcpu; }
+
+// A parent may reach any register of a VP that it holds, and those that hold it at any time. A VP
+// may reach its own.
+bool reachable(const Vcpu& vcpu, Name name) {
+  if (name == Name::HvRegisterExplicitSuspend || name == Name::HvRegisterInterceptSuspend)
+    return true;
+  const bool held = vcpu.is(VpSuspend::explicit_suspend) ||
+                    vcpu.is(VpSuspend::intercept_suspend) || vcpu.is(VpSuspend::stopped);
+  return runs_here(vcpu) || (held && is_stopped(vcpu));
+}
+
+// Brings what a VP that runs here has in the processor to memory and back again.
+class FromProcessor {
+ public:
+  FromProcessor(Vcpu& vcpu, Name name)
+      : vcpu_(((name >= Name::HvX64RegisterXmm0 && name < Name::HvX64RegisterEs) ||
+               name == Name::HvX64RegisterTscAux) &&
+                      runs_here(vcpu)
+                  ? &vcpu
+                  : nullptr) {
+    if (vcpu_) save_state(*vcpu_);
+  }
+  FromProcessor(const FromProcessor&) = delete;
+  FromProcessor& operator=(const FromProcessor&) = delete;
+  ~FromProcessor() {
+    if (vcpu_) load_state(*vcpu_);
+  }
+
+ private:
+  Vcpu* const vcpu_;
+};
+
+}  // namespace
+}  // namespace hv::svm
+
+namespace hv::arch {
+
+Result<abi::HvRegisterValue> get_register(Vp& vp, abi::HvRegisterName name) {
+  x86::Vcpu& vcpu = x86::as_vcpu(vp);
+  const svm::Row* const row = svm::find(name);
+  if (!row) return fail(Error::invalid_parameter);
+  if (!svm::reachable(vcpu, name)) return fail(Error::invalid_vp_state);
+  const svm::FromProcessor state(vcpu, name);
+  return row->get(vcpu, svm::index_in(*row, name));
+}
+
+Result<> set_register(Vp& vp, abi::HvRegisterName name, const abi::HvRegisterValue& value) {
+  x86::Vcpu& vcpu = x86::as_vcpu(vp);
+  const svm::Row* const row = svm::find(name);
+  if (!row) return fail(Error::invalid_parameter);
+  if (!svm::reachable(vcpu, name)) return fail(Error::invalid_vp_state);
+  const svm::FromProcessor state(vcpu, name);
+  vcpu.vmcb->clean_bits = 0;
+  return row->set(vcpu, svm::index_in(*row, name), value);
+}
+
+void fill_intercept_header(Vp& vp, uint8_t instruction_length, uint8_t access,
+                           abi::HvX64InterceptMessageHeader& header) {
+  const x86::Vcpu& vcpu = x86::as_vcpu(vp);
+  const svm::Vmcb& v = *vcpu.vmcb;
+  const auto flag = [](unsigned bit, bool set) { return static_cast<unsigned>(set) << bit; };
+  constexpr uint64_t kBreakpointsEnabled = base::Field<7, 0>::kMask;
+  const unsigned state =
+      v.cpl | flag(abi::kHvExecutionCr0PeBit, (v.cr0 & x86::cr0::kPe) != 0) |
+      flag(abi::kHvExecutionCr0AmBit, (v.cr0 & x86::cr0::kAm) != 0) |
+      flag(abi::kHvExecutionEferLmaBit, (v.efer & x86::efer::kLma) != 0) |
+      flag(abi::kHvExecutionDebugActiveBit, (v.dr7 & kBreakpointsEnabled) != 0) |
+      flag(abi::kHvExecutionInterruptionPendingBit, vcpu.event.valid()) |
+      flag(abi::kHvExecutionInterruptShadowBit, (v.interrupt_shadow & 1) != 0);
+  const unsigned cr8 = vcpu.apic.tpr() >> 4;
+  header = {.vp_index = vcpu.index.value(),
+            .instruction_length_and_cr8 = static_cast<uint8_t>(
+                instruction_length << abi::kHvInterceptInstructionLengthShift |
+                cr8 << abi::kHvInterceptCr8Shift),
+            .intercept_access_type = static_cast<abi::HvInterceptAccessType>(access),
+            .execution_state = static_cast<uint16_t>(state),
+            .cs_segment = svm::to_abi(v.cs),
+            .rip = v.rip,
+            .rflags = v.rflags};
+}
+
+}  // namespace hv::arch
