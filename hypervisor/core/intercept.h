@@ -33,7 +33,7 @@ class InterceptTable {
   // insufficient_memory, no_resources.
   Result<> install(Partition& child, abi::HvInterceptType type, abi::HvInterceptParameters parameter,
                    uint32_t access_mask);
-  // The access mask installed, 0 if none. An I/O port is found in the ranges too.
+  // The access mask installed, 0 if none. An I/O port is found in ranges too.
   uint32_t installed(abi::HvInterceptType type, uint64_t parameter = 0) const;
 
   // Registers the answer to CPUID for one VP (or abi::kHvAnyVp). Errors: as install.
@@ -42,6 +42,10 @@ class InterceptTable {
   // Overrides bits of {eax, ebx, ecx, edx} as registered.
   void override_cpuid(VpIndex vp, uint32_t leaf, uint32_t subleaf,
                       std::array<uint32_t, 4>& registers) const;
+  // Registers what becomes of MSRs that nobody implements, by MSR. Errors: as install.
+  Result<> register_msr(Partition& child, const abi::HvRegisterX64MsrResultParameters& result);
+  // True if accesses of this kind (kHvInterceptAccess*Mask) read zero and ignore writes.
+  bool ignores_msr(uint32_t msr, uint32_t access) const;
   // Frees everything, when the partition is torn down.
   void destroy(Partition& child);
 
@@ -69,8 +73,11 @@ class InterceptTable {
   };
   static constexpr unsigned kTypes = 0x13;
 
-  void enqueue(Partition& parent, Vp& child_vp) HV_REQUIRES(lock_);
-  void drain(Partition& parent, Vp* first) HV_REQUIRES(lock_);
+  Entry* find(abi::HvInterceptType type, uint64_t parameter) const HV_REQUIRES(lock_);
+  Result<> set_entry(Partition& child, abi::HvInterceptType type, uint64_t parameter,
+                     uint32_t access) HV_REQUIRES(lock_);
+  void enqueue(Vp& child_vp) HV_REQUIRES(lock_);
+  void drain(Partition& parent, Vp* preferred) HV_REQUIRES(lock_);
 
   mutable base::SpinLock lock_{45};
   std::array<std::atomic<uint8_t>, kTypes> simple_{};     // access masks of types without parameter

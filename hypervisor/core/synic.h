@@ -45,8 +45,11 @@ class Synic {
   Result<uint64_t> read(uint32_t msr) const;
   Result<> write(Vp& vp, uint32_t msr, uint64_t value);
 
+  // Whether it takes messages; at once also an interrupt for them; events; doorbells.
   bool accepts_messages() const;
+  bool accepts_messages(unsigned sint) const;
   bool accepts_events(unsigned sint) const;
+  bool has_ring() const;
   uint64_t sint(unsigned index) const { return sint_[index].load(std::memory_order_acquire); }
 
   // Copies the message to its slot and raises the SINT. With a busy slot: the guest is told to write
@@ -60,12 +63,14 @@ class Synic {
   // Raises a SINT's interrupt, unless it is masked or polled. An as_intercept SINT of the root
   // becomes a message in slot 0.
   void raise(Vp& vp, unsigned sint);
-  void retry_notification(Vp& vp);
+  // For retry_messages(): what waits here for a slot.
+  void slot_freed(Vp& vp);
 
   // SINTs (bit mask) whose slot the parent wants to hear about as soon as it is free:
   // HvX64RegisterDeliverabilityNotifications 63:48.
   uint16_t notify_deliverable() const { return notify_.load(std::memory_order_relaxed); }
   void set_notify_deliverable(Vp& vp, uint16_t sints);
+  bool deliverable_changed() const { return look_.load(std::memory_order_relaxed); }
   // Takes the bits of those that are free now.
   uint16_t take_deliverable(Vp& vp);
 
@@ -78,7 +83,9 @@ class Synic {
   T* page(const Vp& vp, const std::atomic<uint64_t>& reg) const;
   void write_page(Vp& vp, std::atomic<uint64_t>& reg, uint64_t value);
   Result<> write_sint(Vp& vp, unsigned index, uint64_t value);
-  void interrupt(Vp& vp, uint64_t sint);
+  Post post_locked(Vp& vp, unsigned index, const abi::HvMessage& message) HV_REQUIRES(lock_);
+  void interrupt(Vp& vp, uint64_t value);
+  void post_notifications(Vp& vp) HV_REQUIRES(lock_);
 
   base::SpinLock lock_{55};
   std::atomic<uint64_t> control_{0};
@@ -88,6 +95,7 @@ class Synic {
   std::array<std::atomic<uint64_t>, abi::kHvSynicSintCount> sint_{};
   bool fixed_pages_ = false;
   std::atomic<uint16_t> notify_{0};
+  std::atomic<bool> look_{false};  // a slot that notify_ names may have become free
   std::atomic<uint16_t> intercept_pending_{0};  // as_intercept SINTs that wait for slot 0
   std::array<uint8_t, abi::kHvSynicSintCount> ring_head_ HV_GUARDED_BY(lock_){};
 

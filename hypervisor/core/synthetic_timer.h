@@ -45,7 +45,7 @@ class SyntheticTimers {
   };
 
   void start(const Vp& vp, Timer& timer);
-  void fire(Vp& vp, unsigned index);
+  void fire(Vp& vp, unsigned index, uint64_t now);
   void post(Vp& vp, unsigned index);
 
   std::array<Timer, abi::kHvSynicStimerCount> timers_{};
