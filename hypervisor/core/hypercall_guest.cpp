@@ -28,14 +28,27 @@ void for_each_vp(const Partition& partition, uint64_t mask, Action action) {
       action(*vp);
 }
 
-// Waits until the LP that executes this VP has left the guest; it looks at the VP's requests before
-// it enters again. A LP inside the hypervisor is not waited for: two callers may flush each other.
-void wait_out_of_guest(const Vp& vp) {
-  const Lp* const lp = vp.home.load();
-  if (!lp || lp == &this_lp() || lp->current.load() != &vp) return;
-  const uint64_t epoch = lp->epoch.load();
-  if ((epoch & 1) != 0) return;
-  while (lp->epoch.load() == epoch && lp->current.load() == &vp) __builtin_ia32_pause();
+// Waits until every LP that executes one of these VPs has left the guest: it looks at the VP's
+// requests before it enters again. LPs inside the hypervisor are not waited for, and this one says
+// that it keeps no reference meanwhile, so LPs can wait for each other.
+void wait_out_of_guest(const Partition& partition, uint64_t vps) {
+  struct {
+    const Lp* lp;
+    uint64_t epoch;
+  } waits[kMaxVpsPerPartition];
+  unsigned count = 0;
+  Lp& self = this_lp();
+  for_each_vp(partition, vps, [&](const Vp& vp) {
+    const Lp* const lp = vp.home.load();
+    if (!lp || lp == &self || lp->current.load() != &vp) return;
+    const uint64_t epoch = lp->epoch.load();
+    if ((epoch & 1) == 0) waits[count++] = {lp, epoch};
+  });
+  if (count == 0) return;
+  self.leave_guest();
+  for (unsigned i = 0; i < count; ++i)
+    while (waits[i].lp->epoch.load() == waits[i].epoch) __builtin_ia32_pause();
+  self.enter_guest();
 }
 
 // Address spaces and lists are not told apart: everything that the VPs cached goes.
@@ -46,7 +59,7 @@ Result<> flush(const Partition& partition, uint64_t flags, Result<uint64_t> name
     HV_TRY_ASSIGN(vps, std::move(named));
   }
   for_each_vp(partition, vps, [](Vp& vp) { arch::flush_guest_tlb(vp); });
-  for_each_vp(partition, vps, [](Vp& vp) { wait_out_of_guest(vp); });
+  wait_out_of_guest(partition, vps);
   return {};
 }
 
