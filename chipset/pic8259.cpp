@@ -200,6 +200,7 @@ uint8_t Pic8259Pair::acknowledge() {
   if (pin == static_cast<int>(kCascade)) {
     pin = chips_[1].request(false);
     if (pin >= 0) chips_[1].accept(static_cast<unsigned>(pin));
+    chips_[0].set_line(kCascade, false);  // INT falls with the acknowledge: the next is a new edge
     vector = static_cast<uint8_t>(chips_[1].vector_base +
                                   (pin >= 0 ? static_cast<unsigned>(pin) : kSpurious));
   }
