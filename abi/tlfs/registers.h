@@ -161,6 +161,7 @@ enum class HvRegisterName : uint32_t {
   HvX64RegisterUmwaitControl = 0x00080098,
   HvX64RegisterXfd = 0x00080099,
   HvX64RegisterXfdErr = 0x0008009a,
+  HvX64RegisterMsrIa32MiscEnable = 0x000800a0,
 
   // The local APIC, 0x84000 + x2APIC MSR number
   HvX64RegisterApicId = 0x00084802,

@@ -79,7 +79,8 @@ WalkResult page_fault(const PagingState& paging, WalkAccess access, uint32_t rea
 template <class Word>
 Word* reach(const Partition& partition, Gpa entry, Access access) {
   const Spa spa = partition.space.translate(entry, access);
-  if (spa == GpaSpace::kNowhere || !page_db.is_ram(spa)) [[unlikely]] return nullptr;
+  if (spa == GpaSpace::kNowhere || !page_db.is_ram(spa)) [[unlikely]]
+    return nullptr;
   return direct_map<Word>(spa);
 }
 
@@ -111,10 +112,12 @@ WalkResult walk(const Partition& partition, const PagingState& paging, const Sha
     const uint64_t index = (address >> shift) & ((1u << kIndexBits) - 1);
     const Gpa at = table + index * sizeof(Word);
     const Word* const slot = reach<Word>(partition, at, Access::read);
-    if (!slot) [[unlikely]] return kUnmapped;
+    if (!slot) [[unlikely]]
+      return kUnmapped;
     const Word word = __atomic_load_n(slot, __ATOMIC_RELAXED);
     const uint64_t entry = word;
-    if ((entry & kPresent) == 0) [[unlikely]] return page_fault(paging, access, 0);
+    if ((entry & kPresent) == 0) [[unlikely]]
+      return page_fault(paging, access, 0);
 
     const bool pae_top = shape.pae && shift == kPaeTopShift;
     const bool large = shape.large_pages && (entry & kLarge) != 0 && shift != kPageShift;
@@ -154,7 +157,8 @@ WalkResult walk_guest(const Partition& partition, const PagingState& paging, Gva
   if ((paging.efer & efer::kLma) != 0) [[likely]] {
     const unsigned top_shift = (paging.cr4 & cr4::kLa57) != 0 ? 48 : 39;
     const auto sign = static_cast<int64_t>(linear) >> (top_shift + 8);
-    if (sign != 0 && sign != -1) [[unlikely]] return page_fault(paging, access, 0);
+    if (sign != 0 && sign != -1) [[unlikely]]
+      return page_fault(paging, access, 0);
     const Shape shape{.top = Gpa(paging.cr3 & Field<51, 12>::kMask),
                       .top_shift = top_shift,
                       .reserved = no_execute,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // VP registers by their TLFS names. One table in ascending order says where each lives: control
-// block, Vcpu, XSAVE area, or behind an MSR that the guest could use too. A value that VMRUN, VMLOAD
-// or XRSTOR would refuse is refused here; what depends on several registers, which a parent sets in
-// any order, is checked when it lets the VP run [APM2 15.5.1].
+// block, Vcpu, XSAVE area, or behind an MSR that the guest could use too. A value that VMRUN,
+// VMLOAD or XRSTOR would refuse is refused here; what depends on several registers, which a parent
+// sets in any order, is checked when it lets the VP run [APM2 15.5.1].
 #include <algorithm>
 #include <iterator>
 
@@ -36,12 +36,24 @@ Value word(uint64_t low, uint64_t high = 0) {
   value.reg128 = {low, high};
   return value;
 }
-Result<> refuse(Vcpu&, uint32_t, const Value&) { return fail(Error::invalid_register_value); }
+Result<Value> get_zero(Vcpu&, uint32_t) {
+  return word(0);
+}
+Result<> set_zero(Vcpu&, uint32_t, const Value& value) {
+  return value.reg64 == 0 ? Result<>{} : fail(Error::invalid_register_value);
+}
+Result<> refuse(Vcpu&, uint32_t, const Value&) {
+  return fail(Error::invalid_register_value);
+}
 
 // --- Checks ---
 using Check = bool (*)(const Vcpu&, uint64_t);
-bool any(const Vcpu&, uint64_t) { return true; }
-bool fits32(const Vcpu&, uint64_t value) { return value >> 32 == 0; }
+bool any(const Vcpu&, uint64_t) {
+  return true;
+}
+bool fits32(const Vcpu&, uint64_t value) {
+  return value >> 32 == 0;
+}
 // With five levels, whose canonical addresses are the more: VMLOAD sign-extends what is left.
 bool canonical(const Vcpu&, uint64_t value) {
   const auto sign = static_cast<int64_t>(value) >> 56;
@@ -60,25 +72,27 @@ bool page_table_base(const Vcpu& vcpu, uint64_t value) {
   const uint32_t width = x86::guest_cpuid(vcpu, 0x80000008, 0).eax & 0xff;
   return value >> (width < 52 ? width : 52) == 0;
 }
-bool xcr0(const Vcpu&, uint64_t value) { return x86::valid_xcr0(value); }
+bool xcr0(const Vcpu&, uint64_t value) {
+  return x86::valid_xcr0(value);
+}
 
 // --- Where registers live ---
-template <uint64_t Vmcb::*Member>
+template <uint64_t Vmcb::* Member>
 Result<Value> get_vmcb(Vcpu& vcpu, uint32_t) {
   return word(vcpu.vmcb->*Member);
 }
-template <uint64_t Vmcb::*Member, Check Valid>
+template <uint64_t Vmcb::* Member, Check Valid>
 Result<> set_vmcb(Vcpu& vcpu, uint32_t, const Value& value) {
   if (!Valid(vcpu, value.reg64)) return fail(Error::invalid_register_value);
   vcpu.vmcb->*Member = value.reg64;
   return {};
 }
 
-template <uint64_t Vcpu::*Member>
+template <uint64_t Vcpu::* Member>
 Result<Value> get_vcpu(Vcpu& vcpu, uint32_t) {
   return word(vcpu.*Member);
 }
-template <uint64_t Vcpu::*Member, Check Valid>
+template <uint64_t Vcpu::* Member, Check Valid>
 Result<> set_vcpu(Vcpu& vcpu, uint32_t, const Value& value) {
   if (!Valid(vcpu, value.reg64)) return fail(Error::invalid_register_value);
   vcpu.*Member = value.reg64;
@@ -103,8 +117,8 @@ Result<> set_msr(Vcpu& vcpu, uint32_t index, const Value& value) {
 }
 
 // --- Suspension and activity ---
-// What must hold among registers for VMRUN to succeed, beyond what each was checked for. CPL follows
-// from SS but in real and virtual-8086 mode.
+// What must hold among registers for VMRUN to succeed, beyond what each was checked for. CPL
+// follows from SS but in real and virtual-8086 mode.
 bool settle(Vcpu& vcpu) {
   Vmcb& v = *vcpu.vmcb;
   constexpr uint16_t kLong = 1 << 9, kBig = 1 << 10;
@@ -164,18 +178,18 @@ Result<> set_activity(Vcpu& vcpu, uint32_t, const Value& value) {
 
 // --- Events ---
 using Pending = Field<abi::kHvPendingInterruptionPendingBit>;
-using PendingType = Field<abi::kHvPendingInterruptionTypeShift + 2,
-                          abi::kHvPendingInterruptionTypeShift>;
+using PendingType =
+    Field<abi::kHvPendingInterruptionTypeShift + 2, abi::kHvPendingInterruptionTypeShift>;
 using PendingHasCode = Field<abi::kHvPendingInterruptionDeliverErrorCodeBit>;
 using PendingLength = Field<abi::kHvPendingInterruptionInstructionLengthShift + 3,
                             abi::kHvPendingInterruptionInstructionLengthShift>;
-using PendingVector = Field<abi::kHvPendingInterruptionVectorShift + 15,
-                            abi::kHvPendingInterruptionVectorShift>;
+using PendingVector =
+    Field<abi::kHvPendingInterruptionVectorShift + 15, abi::kHvPendingInterruptionVectorShift>;
 using PendingCode = Field<63, abi::kHvPendingInterruptionErrorCodeShift>;
 
 // Vectors that EVENTINJ takes as exceptions [APM2 15.20].
 bool is_exception(uint64_t vector) {
-  constexpr uint64_t kExceptions = 0x000f7dfb;
+  constexpr uint64_t kExceptions = Field<19, 0>::kMask & ~(kBit<2> | kBit<9> | kBit<15>);
   return vector < 32 && (kExceptions >> vector & 1) != 0;
 }
 
@@ -196,7 +210,8 @@ Result<> set_pending_interruption(Vcpu& vcpu, uint32_t, const Value& value) {
   const uint64_t vector = PendingVector::get(in);
   uint64_t type = PendingType::get(in);
   const bool software = type >= PendingEvent::kSoftInterrupt;
-  // Software exceptions (INT1, INT3, INTO) are exceptions here, whose RIP is behind the instruction.
+  // Software exceptions (INT1, INT3, INTO) are exceptions here, whose RIP is behind the
+  // instruction.
   if (type == 5 || type == 6) type = PendingEvent::kException;
   const bool valid = type == PendingEvent::kNmi         ? vector == x86::vector::kNmi
                      : type == PendingEvent::kException ? is_exception(vector)
@@ -270,8 +285,22 @@ Result<> set_pending_event(Vcpu& vcpu, uint32_t, const Value& value) {
       vcpu.extint_vector.store(value.pending_ext_int_event.vector);
       post_request(vcpu, VpRequest::extint);
       return {};
-    default: return fail(Error::invalid_register_value);
+    default:
+      return fail(Error::invalid_register_value);
   }
+}
+
+// Of what can become deliverable, the SynIC's message slots are watched.
+using NotifySints =
+    Field<abi::kHvNotifySintsShift + abi::kHvNotifySintsWidth - 1, abi::kHvNotifySintsShift>;
+
+Result<Value> get_notifications(Vcpu& vcpu, uint32_t) {
+  return word(NotifySints::set(0, vcpu.synic.notify_deliverable()));
+}
+Result<> set_notifications(Vcpu& vcpu, uint32_t, const Value& value) {
+  if ((value.reg64 & ~NotifySints::kMask) != 0) return fail(Error::feature_unavailable);
+  vcpu.synic.set_notify_deliverable(vcpu, static_cast<uint16_t>(NotifySints::get(value.reg64)));
+  return {};
 }
 
 // --- General and vector registers ---
@@ -383,20 +412,17 @@ Result<> set_cr0(Vcpu& vcpu, uint32_t, const Value& value) {
 struct Feature {
   uint64_t bit;
   uint32_t leaf;
-  uint32_t cpu::CpuidResult::*word;
+  uint32_t cpu::CpuidResult::* word;
   unsigned cpuid_bit;
 };
 using Cpuid = cpu::CpuidResult;
 constexpr Feature kCr4Features[] = {
-    {kBit<11>, 7, &Cpuid::ecx, 2},       // UMIP
-    {cr4::kLa57, 7, &Cpuid::ecx, 16},
-    {kBit<16>, 7, &Cpuid::ebx, 0},       // FSGSBASE
-    {cr4::kPcide, 1, &Cpuid::ecx, 17},
-    {cr4::kOsxsave, 1, &Cpuid::ecx, 26},
-    {cr4::kSmep, 7, &Cpuid::ebx, 7},
-    {cr4::kSmap, 7, &Cpuid::ebx, 20},
-    {kBit<22>, 7, &Cpuid::ecx, 3},       // PKE
-    {kBit<23>, 7, &Cpuid::ecx, 7},       // CET
+    {kBit<11>, 7, &Cpuid::ecx, 2},                                     // UMIP
+    {cr4::kLa57, 7, &Cpuid::ecx, 16},  {kBit<16>, 7, &Cpuid::ebx, 0},  // FSGSBASE
+    {cr4::kPcide, 1, &Cpuid::ecx, 17}, {cr4::kOsxsave, 1, &Cpuid::ecx, 26},
+    {cr4::kSmep, 7, &Cpuid::ebx, 7},   {cr4::kSmap, 7, &Cpuid::ebx, 20},
+    {kBit<22>, 7, &Cpuid::ecx, 3},  // PKE
+    {kBit<23>, 7, &Cpuid::ecx, 7},  // CET
 };
 
 Result<> set_cr4(Vcpu& vcpu, uint32_t, const Value& value) {
@@ -409,7 +435,9 @@ Result<> set_cr4(Vcpu& vcpu, uint32_t, const Value& value) {
   return {};
 }
 
-Result<Value> get_efer(Vcpu& vcpu, uint32_t) { return word(x86::guest_efer(vcpu)); }
+Result<Value> get_efer(Vcpu& vcpu, uint32_t) {
+  return word(x86::guest_efer(vcpu));
+}
 Result<> set_efer(Vcpu& vcpu, uint32_t, const Value& value) {
   constexpr uint64_t kKnown = efer::kSce | efer::kLme | efer::kLma | efer::kNxe | efer::kFfxsr;
   const uint64_t in = value.reg64;
@@ -420,16 +448,18 @@ Result<> set_efer(Vcpu& vcpu, uint32_t, const Value& value) {
   return {};
 }
 
-Result<Value> get_cr8(Vcpu& vcpu, uint32_t) { return word(vcpu.apic.tpr() >> 4); }
+Result<Value> get_cr8(Vcpu& vcpu, uint32_t) {
+  return word(vcpu.apic.tpr() >> 4);
+}
 Result<> set_cr8(Vcpu& vcpu, uint32_t, const Value& value) {
   if (value.reg64 > 15) return fail(Error::invalid_register_value);
   vcpu.apic.set_tpr(static_cast<uint8_t>(value.reg64 << 4));
-  vcpu.vmcb->virtual_interrupt =
-      VirtualInterrupt::Tpr::set(vcpu.vmcb->virtual_interrupt, value.reg64);
   return {};
 }
 
-Result<Value> get_dr(Vcpu& vcpu, uint32_t index) { return word(vcpu.dr[index]); }
+Result<Value> get_dr(Vcpu& vcpu, uint32_t index) {
+  return word(vcpu.dr[index]);
+}
 Result<> set_dr(Vcpu& vcpu, uint32_t index, const Value& value) {
   vcpu.dr[index] = value.reg64;
   return {};
@@ -442,7 +472,7 @@ Result<> set_dr6(Vcpu& vcpu, uint32_t, const Value& value) {
 }
 Result<> set_dr7(Vcpu& vcpu, uint32_t, const Value& value) {
   if (!fits32(vcpu, value.reg64)) return fail(Error::invalid_register_value);
-  vcpu.vmcb->dr7 = (value.reg64 | kBit<10>) & ~(Field<15, 14>::kMask | Field<12, 11>::kMask);
+  vcpu.vmcb->dr7 = (value.reg64 | kBit<10>)&~(Field<15, 14>::kMask | Field<12, 11>::kMask);
   return {};
 }
 
@@ -461,13 +491,13 @@ abi::HvX64SegmentRegister to_abi(const Segment& s) {
           .attributes = static_cast<uint16_t>(attributes)};
 }
 
-template <Segment Vmcb::*Member>
+template <Segment Vmcb::* Member>
 Result<Value> get_segment(Vcpu& vcpu, uint32_t) {
   Value out{};
   out.segment = to_abi(vcpu.vmcb->*Member);
   return out;
 }
-template <Segment Vmcb::*Member>
+template <Segment Vmcb::* Member>
 Result<> set_segment(Vcpu& vcpu, uint32_t, const Value& value) {
   const abi::HvX64SegmentRegister& in = value.segment;
   if (!canonical(vcpu, in.base)) return fail(Error::invalid_register_value);
@@ -483,8 +513,7 @@ Result<> set_segment(Vcpu& vcpu, uint32_t, const Value& value) {
 Result<Value> get_ss(Vcpu& vcpu, uint32_t) {
   Value out{};
   out.segment = to_abi(vcpu.vmcb->ss);
-  out.segment.attributes =
-      static_cast<uint16_t>(Dpl::set(out.segment.attributes, vcpu.vmcb->cpl));
+  out.segment.attributes = static_cast<uint16_t>(Dpl::set(out.segment.attributes, vcpu.vmcb->cpl));
   return out;
 }
 Result<> set_ss(Vcpu& vcpu, uint32_t index, const Value& value) {
@@ -493,7 +522,7 @@ Result<> set_ss(Vcpu& vcpu, uint32_t index, const Value& value) {
   return {};
 }
 
-template <Segment Vmcb::*Member>
+template <Segment Vmcb::* Member>
 Result<Value> get_table(Vcpu& vcpu, uint32_t) {
   Value out{};
   out.table = {.pad = {},
@@ -501,7 +530,7 @@ Result<Value> get_table(Vcpu& vcpu, uint32_t) {
                .base = (vcpu.vmcb->*Member).base};
   return out;
 }
-template <Segment Vmcb::*Member>
+template <Segment Vmcb::* Member>
 Result<> set_table(Vcpu& vcpu, uint32_t, const Value& value) {
   if (!canonical(vcpu, value.table.base)) return fail(Error::invalid_register_value);
   vcpu.vmcb->*Member = {0, 0, value.table.limit, value.table.base};
@@ -509,7 +538,9 @@ Result<> set_table(Vcpu& vcpu, uint32_t, const Value& value) {
 }
 
 // --- Time, APIC and what the hypervisor adds ---
-Result<Value> get_tsc(Vcpu& vcpu, uint32_t) { return word(read_tsc() + vcpu.tsc_offset); }
+Result<Value> get_tsc(Vcpu& vcpu, uint32_t) {
+  return word(read_tsc() + vcpu.tsc_offset);
+}
 Result<> set_tsc(Vcpu& vcpu, uint32_t, const Value& value) {
   vcpu.tsc_offset = value.reg64 - read_tsc();
   x86::set_guest_tsc_offset(vcpu, vcpu.tsc_offset);
@@ -520,14 +551,17 @@ template <unsigned First>
 Result<Value> get_apic(Vcpu& vcpu, uint32_t index) {
   return word(vcpu.apic.peek(First + index));
 }
-Result<Value> get_tpr(Vcpu& vcpu, uint32_t) { return word(vcpu.apic.tpr()); }
-Result<> set_tpr(Vcpu& vcpu, uint32_t index, const Value& value) {
+Result<Value> get_tpr(Vcpu& vcpu, uint32_t) {
+  return word(vcpu.apic.tpr());
+}
+Result<> set_tpr(Vcpu& vcpu, uint32_t, const Value& value) {
   if (value.reg64 > 0xff) return fail(Error::invalid_register_value);
-  HV_TRY(set_cr8(vcpu, index, word(value.reg64 >> 4)));
   vcpu.apic.set_tpr(value.reg8);
   return {};
 }
-Result<Value> get_apic_id(Vcpu& vcpu, uint32_t) { return word(vcpu.apic.apic_id()); }
+Result<Value> get_apic_id(Vcpu& vcpu, uint32_t) {
+  return word(vcpu.apic.apic_id());
+}
 Result<> set_apic_id(Vcpu& vcpu, uint32_t, const Value& value) {
   return value.reg64 == vcpu.apic.apic_id() ? Result<>{} : fail(Error::invalid_register_value);
 }
@@ -582,6 +616,8 @@ constexpr Row kRows[] = {
     HV_ONE(HvRegisterPendingInterruption, get_pending_interruption, set_pending_interruption),
     HV_ONE(HvRegisterInterruptState, get_interrupt_state, set_interrupt_state),
     HV_ONE(HvRegisterPendingEvent0, get_pending_event, set_pending_event),
+    HV_ONE(HvRegisterPendingEvent1, get_zero, set_zero),
+    HV_ONE(HvX64RegisterDeliverabilityNotifications, get_notifications, set_notifications),
     {Name::HvX64RegisterRax, Name::HvX64RegisterR15, get_gpr, set_gpr},
     HV_VMCB(HvX64RegisterRip, rip, any),
     HV_ONE(HvX64RegisterRflags, get_vmcb<&Vmcb::rflags>, set_rflags),
@@ -632,16 +668,18 @@ constexpr Row kRows[] = {
     HV_MSR(HvX64RegisterMsrMtrrFix4kC0000, HvX64RegisterMsrMtrrFix4kF8000, 0x268),
     HV_VCPU(HvX64RegisterTscAux, tsc_aux, fits32),
     HV_MSR(HvX64RegisterDebugCtl, HvX64RegisterDebugCtl, x86::msr::kDebugCtl),
+    HV_ONE(HvX64RegisterSpecCtrl, get_zero, set_zero),
     HV_MSR(HvX64RegisterMsrMcUpdatePatchLevel, HvX64RegisterMsrMcUpdatePatchLevel,
            x86::msr::kMicrocode),
     HV_MSR(HvX64RegisterXss, HvX64RegisterXss, x86::msr::kXss),
     HV_MSR(HvX64RegisterTscDeadline, HvX64RegisterTscDeadline, x86::msr::kTscDeadline),
     HV_VCPU(HvX64RegisterTscAdjust, tsc_adjust, any),
-    {Name::HvX64RegisterApicId, Name::HvX64RegisterApicVersion,
-     get_apic<x86::apic_register::kId>, refuse},
+    HV_VCPU(HvX64RegisterMsrIa32MiscEnable, misc_enable, fits32),
+    {Name::HvX64RegisterApicId, Name::HvX64RegisterApicVersion, get_apic<x86::apic_register::kId>,
+     refuse},
     HV_ONE(HvX64RegisterApicTpr, get_tpr, set_tpr),
-    {Name::HvX64RegisterApicPpr, Name::HvX64RegisterApicSelfIpi,
-     get_apic<x86::apic_register::kPpr>, refuse},
+    {Name::HvX64RegisterApicPpr, Name::HvX64RegisterApicSelfIpi, get_apic<x86::apic_register::kPpr>,
+     refuse},
     HV_MSR(HvRegisterVpRuntime, HvRegisterVpRuntime, abi::kHvX64MsrVpRuntime),
     HV_MSR(HvX64RegisterHypercall, HvX64RegisterHypercall, abi::kHvX64MsrHypercall),
     HV_MSR(HvRegisterGuestOsId, HvRegisterGuestOsId, abi::kHvX64MsrGuestOsId),
@@ -681,15 +719,17 @@ uint32_t index_in(const Row& row, Name name) {
   return static_cast<uint32_t>(name) - static_cast<uint32_t>(row.first);
 }
 
-bool runs_here(const Vcpu& vcpu) { return this_lp().current.load() == &vcpu; }
+bool runs_here(const Vcpu& vcpu) {
+  return this_lp().current.load() == &vcpu;
+}
 
 // A parent may reach any register of a VP that it holds, and those that hold it at any time. A VP
 // may reach its own.
 bool reachable(const Vcpu& vcpu, Name name) {
   if (name == Name::HvRegisterExplicitSuspend || name == Name::HvRegisterInterceptSuspend)
     return true;
-  const bool held = vcpu.is(VpSuspend::explicit_suspend) ||
-                    vcpu.is(VpSuspend::intercept_suspend) || vcpu.is(VpSuspend::stopped);
+  const bool held = vcpu.is(VpSuspend::explicit_suspend) || vcpu.is(VpSuspend::intercept_suspend) ||
+                    vcpu.is(VpSuspend::stopped);
   return runs_here(vcpu) || (held && is_stopped(vcpu));
 }
 
@@ -744,18 +784,17 @@ void fill_intercept_header(Vp& vp, uint8_t instruction_length, uint8_t access,
   const svm::Vmcb& v = *vcpu.vmcb;
   const auto flag = [](unsigned bit, bool set) { return static_cast<unsigned>(set) << bit; };
   constexpr uint64_t kBreakpointsEnabled = base::Field<7, 0>::kMask;
-  const unsigned state =
-      v.cpl | flag(abi::kHvExecutionCr0PeBit, (v.cr0 & x86::cr0::kPe) != 0) |
-      flag(abi::kHvExecutionCr0AmBit, (v.cr0 & x86::cr0::kAm) != 0) |
-      flag(abi::kHvExecutionEferLmaBit, (v.efer & x86::efer::kLma) != 0) |
-      flag(abi::kHvExecutionDebugActiveBit, (v.dr7 & kBreakpointsEnabled) != 0) |
-      flag(abi::kHvExecutionInterruptionPendingBit, vcpu.event.valid()) |
-      flag(abi::kHvExecutionInterruptShadowBit, (v.interrupt_shadow & 1) != 0);
+  const unsigned state = v.cpl | flag(abi::kHvExecutionCr0PeBit, (v.cr0 & x86::cr0::kPe) != 0) |
+                         flag(abi::kHvExecutionCr0AmBit, (v.cr0 & x86::cr0::kAm) != 0) |
+                         flag(abi::kHvExecutionEferLmaBit, (v.efer & x86::efer::kLma) != 0) |
+                         flag(abi::kHvExecutionDebugActiveBit, (v.dr7 & kBreakpointsEnabled) != 0) |
+                         flag(abi::kHvExecutionInterruptionPendingBit, vcpu.event.valid()) |
+                         flag(abi::kHvExecutionInterruptShadowBit, (v.interrupt_shadow & 1) != 0);
   const unsigned cr8 = vcpu.apic.tpr() >> 4;
   header = {.vp_index = vcpu.index.value(),
-            .instruction_length_and_cr8 = static_cast<uint8_t>(
-                instruction_length << abi::kHvInterceptInstructionLengthShift |
-                cr8 << abi::kHvInterceptCr8Shift),
+            .instruction_length_and_cr8 =
+                static_cast<uint8_t>(instruction_length << abi::kHvInterceptInstructionLengthShift |
+                                     cr8 << abi::kHvInterceptCr8Shift),
             .intercept_access_type = static_cast<abi::HvInterceptAccessType>(access),
             .execution_state = static_cast<uint16_t>(state),
             .cs_segment = svm::to_abi(v.cs),
