@@ -175,6 +175,8 @@ constexpr Row kRows[] = {
     {msr::kHwcr, msr::kHwcr, Who::all, read_hwcr, write_hwcr},
     {0xc001001a, 0xc001001d, Who::root, physical, refuse},  // TOP_MEM, TOP_MEM2
     {0xc001001a, 0xc001001d, Who::child, zero, refuse},
+    {0xc001001f, 0xc001001f, Who::root, physical, set_physical},  // northbridge configuration
+    {0xc001001f, 0xc001001f, Who::child, zero, ignore},
     {0xc0010055, 0xc0010055, Who::all, zero, ignore},  // interrupt pending message
     {msr::kVmCr, msr::kVmCr, Who::all, constant<kVmCrLocked>, ignore},
     {0xc0010140, 0xc0010141, Who::all, zero, refuse},  // OS visible work-arounds: none

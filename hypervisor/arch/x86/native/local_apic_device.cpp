@@ -16,6 +16,7 @@ constexpr unsigned kId = 0x20, kTpr = 0x80, kEoi = 0xb0, kSpurious = 0xf0, kTmr 
 }
 constexpr uint32_t kMasked = 1 << 16, kTscDeadlineMode = 2 << 17, kNmiDelivery = 4 << 8;
 constexpr uint32_t kSoftwareEnable = 1 << 8, kDivideBy1 = 0xb;
+constexpr uint16_t kPicMaster = 0x21, kPicSlave = 0xa1;  // mask registers
 constexpr uint64_t kPmTimerHz = 3579545;
 constexpr uint32_t kIcrPending = 1 << 12;
 
@@ -43,6 +44,10 @@ uint64_t pm_timer_delta(uint32_t from, uint32_t to, uint32_t bits) {
 }  // namespace
 
 void init_local_apic(const boot::BootInfo& info) {
+  // The 8259s first, while LINT0 still passes their line on: an assertion that nobody takes would
+  // otherwise stay latched in the processor.
+  cpu::out8(kPicMaster, 0xff);
+  cpu::out8(kPicSlave, 0xff);
   x2apic = (cpu::rdmsr(msr::kApicBase) & 0xc00) == 0xc00;
   mmio = direct_map<volatile uint32_t>(Spa(info.local_apic_base));
   tsc_deadline = (cpu::cpuid(1, 0).ecx >> 24) & 1;

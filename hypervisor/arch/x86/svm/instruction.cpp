@@ -27,8 +27,8 @@ const uint8_t* instruction_page(const Vcpu& vcpu, uint64_t address) {
   const x86::WalkResult walk =
       x86::walk_guest(vcpu.partition, paging_state(vcpu), Gva(address), kFetch);
   if (!walk.ok) return nullptr;
-  const auto mapping = vcpu.partition.space.lookup(walk.gpa);
-  return mapping ? direct_map<const uint8_t>(mapping->spa) : nullptr;
+  const Spa spa = vcpu.partition.space.translate(walk.gpa, Access::read);
+  return spa != GpaSpace::kNowhere && page_db.is_ram(spa) ? direct_map<const uint8_t>(spa) : nullptr;
 }
 
 }  // namespace
