@@ -24,6 +24,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 REPO = os.path.dirname(os.path.dirname(HERE))
 OUT = os.path.join(REPO, "build", "image")
 CACHE = os.path.join(OUT, "cache")
+PROGRAMS = os.path.join(CACHE, "programs")
 SIZE_MB = 900
 # Left out of the installed system: nobody reads them on this disk.
 EXCLUDED = ["/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*",
@@ -244,12 +245,12 @@ def build_guests(kernels):
 def compile_programs(folder):
     """Compiles each FOLDER/NAME.c into the cache as one static program; returns name -> path."""
     programs = {}
-    os.makedirs(os.path.join(CACHE, "programs"), exist_ok=True)
+    os.makedirs(PROGRAMS, exist_ok=True)
     for path in tree_files(folder):
         if not path.endswith(".c"):
             continue
         name = os.path.basename(path)[:-2]
-        programs[name] = os.path.join(CACHE, "programs", name)
+        programs[name] = os.path.join(PROGRAMS, name)
         run("gcc-12", "-std=gnu17", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-pthread",
             "-o", programs[name], path)
     return programs
@@ -312,6 +313,8 @@ def assemble(base, base_key, kernel, release, driver, guests, services):
     target = os.path.join(OUT, "root.img")
     overlay = os.path.join(HERE, "overlay")
     tools = compile_programs(os.path.join(REPO, "tests", "guest"))
+    run("make", "-C", os.path.join(REPO, "tests", "driver"), f"OUT={PROGRAMS}", "CC=gcc-12")
+    tools["mshv_smoke"] = os.path.join(PROGRAMS, "mshv_smoke")
     stage = Stage("root disk", [target], "3", base_key, release, kernel,
                   f"file:{HERE}/modules.txt", f"file:{os.path.abspath(__file__)}",
                   *files_as_inputs(overlay, guests), *(f"file:{path}" for path in tools.values()),
