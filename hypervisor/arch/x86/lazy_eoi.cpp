@@ -32,7 +32,10 @@ void end_interrupt(Vcpu& vcpu) {
 }  // namespace
 
 bool offer_lazy_eoi(Vcpu& vcpu) {
-  if (!vcpu.apic.can_skip_eoi()) return false;
+  if (!vcpu.apic.can_skip_eoi()) {
+    withdraw_lazy_eoi(vcpu);
+    return false;
+  }
   uint32_t* const word = assist_word(vcpu);
   if (!word) return false;
   std::atomic_ref(*word).fetch_or(kNoEoiRequired);

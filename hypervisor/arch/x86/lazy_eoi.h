@@ -8,7 +8,8 @@ namespace hv::x86 {
 
 struct Vcpu;
 
-// After an interrupt was acknowledged, before entry. True if the offer stands.
+// After an interrupt was acknowledged, before entry. True if the offer stands; an older one for what
+// the new interrupt interrupts is taken back.
 bool offer_lazy_eoi(Vcpu& vcpu);
 // At every exit: ends the interrupt if the guest took the offer; takes the offer back if it would
 // now hide something.

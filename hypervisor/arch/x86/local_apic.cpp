@@ -419,7 +419,8 @@ uint64_t LocalApic::count_ticks(uint64_t count) const {
 
 uint32_t LocalApic::current_count(uint64_t now) const {
   if (deadline_ == kNever || deadline_ <= now || timer_mode() == kTscDeadline) return 0;
-  const uint64_t ticks = convert(deadline_ - now, time_scale.tsc_hz, kApicHz);
+  // A tick that began has not been counted.
+  const uint64_t ticks = convert(deadline_ - now - 1, time_scale.tsc_hz, kApicHz) + 1;
   const uint64_t count = (ticks + divisor(divide_) - 1) / divisor(divide_);
   return static_cast<uint32_t>(std::min<uint64_t>(count, initial_count_));
 }
