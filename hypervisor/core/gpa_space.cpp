@@ -9,7 +9,9 @@ namespace hv {
 
 namespace {
 
-constexpr unsigned shift_of(uint64_t size) { return static_cast<unsigned>(__builtin_ctzll(size)); }
+constexpr unsigned shift_of(uint64_t size) {
+  return static_cast<unsigned>(__builtin_ctzll(size));
+}
 
 }  // namespace
 
@@ -94,8 +96,8 @@ Result<> GpaSpace::fill(Spa table, unsigned shift, Spa spa, Access access, Cache
 void GpaSpace::mark_written(Leaf leaf) {
   const SlatFormat& f = slat_format;
   while ((leaf.entry & (f.present | f.dirty)) == f.present &&
-         !__atomic_compare_exchange_n(leaf.at, &leaf.entry, leaf.entry | f.accessed | f.dirty, false,
-                                      __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+         !__atomic_compare_exchange_n(leaf.at, &leaf.entry, leaf.entry | f.accessed | f.dirty,
+                                      false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
   }
 }
 

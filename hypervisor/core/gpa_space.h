@@ -63,7 +63,8 @@ class GpaSpace {
   static constexpr Spa kNowhere{~uint64_t{0}};
   Spa translate(Gpa gpa, Access want) const {
     const Leaf leaf = walk(gpa);
-    if (!includes(access_of(leaf.entry), want)) [[unlikely]] return kNowhere;
+    if (!includes(access_of(leaf.entry), want)) [[unlikely]]
+      return kNowhere;
     if (includes(want, Access::write) && (leaf.entry & slat_format.dirty) == 0) mark_written(leaf);
     const uint64_t inside = (uint64_t{1} << leaf.shift) - 1;
     return Spa((leaf.entry & kAddressMask & ~inside) | (gpa.value() & inside));
@@ -109,9 +110,7 @@ class GpaSpace {
   static uint64_t* slot(Spa table, Gpa gpa, unsigned shift) {
     return direct_map<uint64_t>(table) + ((gpa.value() >> shift) & (kEntries - 1));
   }
-  static uint64_t load(const uint64_t* entry) {
-    return __atomic_load_n(entry, __ATOMIC_ACQUIRE);
-  }
+  static uint64_t load(const uint64_t* entry) { return __atomic_load_n(entry, __ATOMIC_ACQUIRE); }
   static void store(uint64_t* entry, uint64_t value) {
     __atomic_store_n(entry, value, __ATOMIC_RELEASE);
   }
@@ -121,15 +120,15 @@ class GpaSpace {
   static Access access_of(uint64_t entry) {
     const SlatFormat& f = slat_format;
     if ((entry & f.present) == 0) return Access::none;
-    const bool execute =
-        ((entry ^ f.inverted_execute) & (f.execute | f.inverted_execute)) != 0;
+    const bool execute = ((entry ^ f.inverted_execute) & (f.execute | f.inverted_execute)) != 0;
     return static_cast<Access>(1 | ((entry & f.write) != 0) << 1 | execute << 2);
   }
   static Mapping mapping_of(uint64_t entry, unsigned shift);
   static uint64_t make_leaf(Spa spa, unsigned shift, Access access, CacheType cache);
 
   Leaf walk(Gpa gpa) const {
-    if (gpa.value() >= kMaxPhysicalAddress) [[unlikely]] return {};
+    if (gpa.value() >= kMaxPhysicalAddress) [[unlikely]]
+      return {};
     Spa table = root_;
     for (unsigned shift = kTopShift;; shift -= kBitsPerLevel) {
       uint64_t* const at = slot(table, gpa, shift);

@@ -86,22 +86,26 @@ Result<uint64_t> vps_in_mask(const Partition& partition, uint64_t mask) {
 Result<uint64_t> vps_in_set(const Partition& partition, uint64_t format, uint64_t valid_bank_mask,
                             std::span<const uint64_t> banks) {
   switch (static_cast<abi::HvGenericSetFormat>(format)) {
-    case abi::HvGenericSetFormat::HvGenericSetAll: return existing_vps(partition);
-    case abi::HvGenericSetFormat::HvGenericSetSparse4k: break;
-    default: return fail(Error::invalid_parameter);
+    case abi::HvGenericSetFormat::HvGenericSetAll:
+      return existing_vps(partition);
+    case abi::HvGenericSetFormat::HvGenericSetSparse4k:
+      break;
+    default:
+      return fail(Error::invalid_parameter);
   }
   if (static_cast<size_t>(std::popcount(valid_bank_mask)) != banks.size())
     return fail(Error::invalid_hypercall_input);
   uint64_t mask = 0;
   for (size_t i = 0; i < banks.size(); ++i, valid_bank_mask &= valid_bank_mask - 1) {
-    if ((valid_bank_mask & 1) != 0) mask = banks[i];
-    else if (banks[i] != 0) return fail(Error::invalid_vp_index);
+    if ((valid_bank_mask & 1) != 0)
+      mask = banks[i];
+    else if (banks[i] != 0)
+      return fail(Error::invalid_vp_index);
   }
   return vps_in_mask(partition, mask);
 }
 
-Result<> flush_virtual_address_space(Call& call,
-                                     const abi::HvInputFlushVirtualAddressSpace& in) {
+Result<> flush_virtual_address_space(Call& call, const abi::HvInputFlushVirtualAddressSpace& in) {
   return flush(call.partition, in.flags, vps_in_mask(call.partition, in.processor_mask));
 }
 
@@ -117,8 +121,7 @@ Result<> flush_virtual_address_space_ex(Call& call,
   return flush(call.partition, in.flags, vps_in(call, in.vp_set));
 }
 
-Result<> flush_virtual_address_list_ex(Call& call,
-                                       const abi::HvInputFlushVirtualAddressSpaceEx& in,
+Result<> flush_virtual_address_list_ex(Call& call, const abi::HvInputFlushVirtualAddressSpaceEx& in,
                                        Reps<uint64_t>& reps) {
   HV_TRY(flush_virtual_address_space_ex(call, in));
   reps.done = reps.count;
@@ -159,15 +162,15 @@ Result<> start_virtual_processor(Call& call, const abi::HvInputStartVirtualProce
     return abi::HvRegisterValue{.table = t};
   };
   const abi::HvRegisterAssoc values[] = {
-      {HvX64RegisterEfer, 0, 0, number(c.efer)}, {HvX64RegisterCr4, 0, 0, number(c.cr4)},
-      {HvX64RegisterCr3, 0, 0, number(c.cr3)},   {HvX64RegisterCr0, 0, 0, number(c.cr0)},
-      {HvX64RegisterRip, 0, 0, number(c.rip)},   {HvX64RegisterRsp, 0, 0, number(c.rsp)},
+      {HvX64RegisterEfer, 0, 0, number(c.efer)},     {HvX64RegisterCr4, 0, 0, number(c.cr4)},
+      {HvX64RegisterCr3, 0, 0, number(c.cr3)},       {HvX64RegisterCr0, 0, 0, number(c.cr0)},
+      {HvX64RegisterRip, 0, 0, number(c.rip)},       {HvX64RegisterRsp, 0, 0, number(c.rsp)},
       {HvX64RegisterRflags, 0, 0, number(c.rflags)}, {HvX64RegisterPat, 0, 0, number(c.msr_cr_pat)},
-      {HvX64RegisterCs, 0, 0, segment(c.cs)},    {HvX64RegisterDs, 0, 0, segment(c.ds)},
-      {HvX64RegisterEs, 0, 0, segment(c.es)},    {HvX64RegisterFs, 0, 0, segment(c.fs)},
-      {HvX64RegisterGs, 0, 0, segment(c.gs)},    {HvX64RegisterSs, 0, 0, segment(c.ss)},
-      {HvX64RegisterTr, 0, 0, segment(c.tr)},    {HvX64RegisterLdtr, 0, 0, segment(c.ldtr)},
-      {HvX64RegisterIdtr, 0, 0, table(c.idtr)},  {HvX64RegisterGdtr, 0, 0, table(c.gdtr)},
+      {HvX64RegisterCs, 0, 0, segment(c.cs)},        {HvX64RegisterDs, 0, 0, segment(c.ds)},
+      {HvX64RegisterEs, 0, 0, segment(c.es)},        {HvX64RegisterFs, 0, 0, segment(c.fs)},
+      {HvX64RegisterGs, 0, 0, segment(c.gs)},        {HvX64RegisterSs, 0, 0, segment(c.ss)},
+      {HvX64RegisterTr, 0, 0, segment(c.tr)},        {HvX64RegisterLdtr, 0, 0, segment(c.ldtr)},
+      {HvX64RegisterIdtr, 0, 0, table(c.idtr)},      {HvX64RegisterGdtr, 0, 0, table(c.gdtr)},
   };
   Result<> result;
   for (const abi::HvRegisterAssoc& value : values) {

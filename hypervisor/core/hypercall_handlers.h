@@ -62,8 +62,8 @@ Result<> get_vp_cpuid_values(Call&, const abi::HvInputGetVpCpuidValues&,
 
 // --- hypercall_interrupt.cpp ---
 Result<> clear_virtual_interrupt(Call&, const abi::HvInputClearVirtualInterrupt&);
-Result<abi::HvOutputMapDeviceInterrupt> map_device_interrupt(
-    Call&, const abi::HvInputMapDeviceInterrupt&);
+Result<abi::HvOutputMapDeviceInterrupt> map_device_interrupt(Call&,
+                                                             const abi::HvInputMapDeviceInterrupt&);
 Result<> unmap_device_interrupt(Call&, const abi::HvInputUnmapDeviceInterrupt&);
 Result<> retarget_device_interrupt(Call&, const abi::HvInputRetargetDeviceInterrupt&);
 Result<> assert_virtual_interrupt(Call&, const abi::HvInputAssertVirtualInterrupt&);

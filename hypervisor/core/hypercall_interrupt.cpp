@@ -55,27 +55,28 @@ Result<abi::HvOutputMapDeviceInterrupt> map_device_interrupt(
   HV_TRY(check_vector(descriptor.target.vector));
   HV_TRY_ASSIGN(const uint64_t vps, targets(call, descriptor.target));
   if (vps == 0) return fail(Error::invalid_parameter);
-  const Vp* const vp =
-      call.partition.vp(VpIndex{static_cast<uint32_t>(std::countr_zero(vps))});
+  const Vp* const vp = call.partition.vp(VpIndex{static_cast<uint32_t>(std::countr_zero(vps))});
   if (!vp) return fail(Error::invalid_vp_index);
   const uint64_t apic_id = arch::apic_id_of(*vp);
   const uint64_t vector = descriptor.target.vector;
-  const bool level = descriptor.trigger_mode ==
-                     abi::HvInterruptTriggerMode::HvInterruptTriggerModeLevel;
+  const bool level =
+      descriptor.trigger_mode == abi::HvInterruptTriggerMode::HvInterruptTriggerModeLevel;
   switch (static_cast<abi::HvDeviceType>(in.device_id >> abi::kHvDeviceIdTypeShift)) {
     case abi::HvDeviceType::HvDeviceTypeIoapic:
-      return abi::HvOutputMapDeviceInterrupt{
-          {abi::HvInterruptSource::HvInterruptSourceIoApic, 0,
-           vector | static_cast<uint64_t>(level) << kRteLevelBit | apic_id << kRteDestinationShift}};
+      return abi::HvOutputMapDeviceInterrupt{{abi::HvInterruptSource::HvInterruptSourceIoApic, 0,
+                                              vector |
+                                                  static_cast<uint64_t>(level) << kRteLevelBit |
+                                                  apic_id << kRteDestinationShift}};
     default:
-      return abi::HvOutputMapDeviceInterrupt{
-          {abi::HvInterruptSource::HvInterruptSourceMsi, 0,
-           kMsiAddressBase | apic_id << kMsiDestinationShift |
-               vector << abi::kHvMsiEntryDataShift}};
+      return abi::HvOutputMapDeviceInterrupt{{abi::HvInterruptSource::HvInterruptSourceMsi, 0,
+                                              kMsiAddressBase | apic_id << kMsiDestinationShift |
+                                                  vector << abi::kHvMsiEntryDataShift}};
   }
 }
 
-Result<> unmap_device_interrupt(Call&, const abi::HvInputUnmapDeviceInterrupt&) { return {}; }
+Result<> unmap_device_interrupt(Call&, const abi::HvInputUnmapDeviceInterrupt&) {
+  return {};
+}
 
 // No device is assigned to a child, and the root's entries are its own to rewrite.
 Result<> retarget_device_interrupt(Call& call, const abi::HvInputRetargetDeviceInterrupt& in) {

@@ -53,8 +53,7 @@ Result<> clear(GpaSpace& space, Gpa gpa, uint64_t size, Unmapped& unmapped) {
     const Result<Mapping> leaf = space.next_leaf(at, end);
     if (!leaf) return {};
     if (unmapped.full()) return fail(Error::retry);
-    HV_TRY_ASSIGN(const Mapping page,
-                  size == kPageSize ? space.unmap(gpa) : space.unmap_leaf(at));
+    HV_TRY_ASSIGN(const Mapping page, size == kPageSize ? space.unmap(gpa) : space.unmap_leaf(at));
     unmapped.add(page);
   }
 }

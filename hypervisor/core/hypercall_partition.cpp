@@ -11,28 +11,31 @@ namespace {
 
 // Exo and intercept-message-page partitions are the only kind there is; SMT and page sizes are
 // hints; every partition has a local APIC. Linux sets the first two always.
-constexpr uint64_t kCreationFlags =
-    privilege(abi::kHvCreationSmtEnabledGuestBit) |
-    privilege(abi::kHvCreationGpaLargePagesDisabledBit) |
-    privilege(abi::kHvCreationGpaSuperPagesEnabledBit) |
-    privilege(abi::kHvCreationExoPartitionBit) | privilege(abi::kHvCreationLapicEnabledBit) |
-    privilege(abi::kHvCreationInterceptMessagePageEnabledBit) |
-    privilege(abi::kHvCreationHypercallDoorbellPageEnabledBit) |
-    privilege(abi::kHvCreationX2ApicCapableBit);
+constexpr uint64_t kCreationFlags = privilege(abi::kHvCreationSmtEnabledGuestBit) |
+                                    privilege(abi::kHvCreationGpaLargePagesDisabledBit) |
+                                    privilege(abi::kHvCreationGpaSuperPagesEnabledBit) |
+                                    privilege(abi::kHvCreationExoPartitionBit) |
+                                    privilege(abi::kHvCreationLapicEnabledBit) |
+                                    privilege(abi::kHvCreationInterceptMessagePageEnabledBit) |
+                                    privilege(abi::kHvCreationHypercallDoorbellPageEnabledBit) |
+                                    privilege(abi::kHvCreationX2ApicCapableBit);
 
 abi::HvProcessorVendor vendor_of(const Vp& vp) {
   switch (arch::guest_cpuid(vp, 0, 0).ebx) {
-    case 0x756e6547: return abi::HvProcessorVendor::HvProcessorVendorIntel;  // "Genu"
-    case 0x6f677948: return abi::HvProcessorVendor::HvProcessorVendorHygon;  // "Hygo"
-    default: return abi::HvProcessorVendor::HvProcessorVendorAmd;
+    case 0x756e6547:
+      return abi::HvProcessorVendor::HvProcessorVendorIntel;  // "Genu"
+    case 0x6f677948:
+      return abi::HvProcessorVendor::HvProcessorVendorHygon;  // "Hygo"
+    default:
+      return abi::HvProcessorVendor::HvProcessorVendorAmd;
   }
 }
 
 }  // namespace
 
 // Feature masks are not applied here: the parent registers CPUID results for what it hides.
-Result<abi::HvOutputCreatePartition> create_partition_call(
-    Call& call, const abi::HvInputCreatePartition& in) {
+Result<abi::HvOutputCreatePartition> create_partition_call(Call& call,
+                                                           const abi::HvInputCreatePartition& in) {
   if ((in.flags & ~kCreationFlags) != 0 || in.isolation_properties != 0)
     return fail(Error::invalid_parameter);
   HV_TRY_ASSIGN(const Partition* const created, create_partition(call.partition, in.flags));
@@ -58,31 +61,42 @@ Result<abi::HvOutputGetPartitionProperty> get_partition_property(
   const auto value = [](uint64_t number) { return abi::HvOutputGetPartitionProperty{number}; };
   const auto xstate = [&] { return arch::guest_cpuid(call.caller, 0xd, 0); };
   switch (in.property_code) {
-    case HvPartitionPropertyPrivilegeFlags: return value(target.privileges);
+    case HvPartitionPropertyPrivilegeFlags:
+      return value(target.privileges);
     case HvPartitionPropertySyntheticProcFeatures:
       // Of the caller itself: what it may give to a child.
       return value(target.is_root() ? kChildSyntheticFeatures : target.synthetic_features.load());
-    case HvPartitionPropertyReferenceTime: return value(target.reference_time());
-    case HvPartitionPropertyProcessorsPerSocket: return value(target.processors_per_socket);
-    case HvPartitionPropertyUnimplementedMsrAction: return value(target.unimplemented_msr_action);
-    case HvPartitionPropertyGpaPageAccessTracking: return value(1);
+    case HvPartitionPropertyReferenceTime:
+      return value(target.reference_time());
+    case HvPartitionPropertyProcessorsPerSocket:
+      return value(target.processors_per_socket);
+    case HvPartitionPropertyUnimplementedMsrAction:
+      return value(target.unimplemented_msr_action);
+    case HvPartitionPropertyGpaPageAccessTracking:
+      return value(1);
     case HvPartitionPropertyImplementedPhysicalAddressBits:
     case HvPartitionPropertyPhysicalAddressWidth:
       return value(std::countr_zero(kMaxPhysicalAddress));
-    case HvPartitionPropertyReferenceTscPageActive: return value(target.reference_tsc_msr & 1);
+    case HvPartitionPropertyReferenceTscPageActive:
+      return value(target.reference_tsc_msr & 1);
     case HvPartitionPropertyProcessorVendor:
       return value(static_cast<uint64_t>(vendor_of(call.caller)));
     case HvPartitionPropertyProcessorCLFlushSize:
       // CPUID 1 EBX 15:8 counts 8-byte units; the property is log2 of bytes.
       return value(std::bit_width((arch::guest_cpuid(call.caller, 1, 0).ebx >> 8 & 0xff) * 8u) -
                    1u);
-    case HvPartitionPropertyCompatibilityVersion: return value(abi::kHvCompatibility21H2);
+    case HvPartitionPropertyCompatibilityVersion:
+      return value(abi::kHvCompatibility21H2);
     case HvPartitionPropertyXsaveStates:
       return value(xstate().eax | static_cast<uint64_t>(xstate().edx) << 32);
-    case HvPartitionPropertyMaxXsaveDataSize: return value(xstate().ecx);
-    case HvPartitionPropertyProcessorClockFrequency: return value(time_scale.tsc_hz);
-    case HvPartitionPropertyGuestOsId: return value(target.guest_os_id);
-    default: return fail(Error::unknown_property);
+    case HvPartitionPropertyMaxXsaveDataSize:
+      return value(xstate().ecx);
+    case HvPartitionPropertyProcessorClockFrequency:
+      return value(time_scale.tsc_hz);
+    case HvPartitionPropertyGuestOsId:
+      return value(target.guest_os_id);
+    default:
+      return fail(Error::unknown_property);
   }
 }
 
@@ -113,7 +127,8 @@ Result<> set_partition_property(Call& call, const abi::HvInputSetPartitionProper
       return {};
     case HvPartitionPropertyGpaPageAccessTracking:  // always on
       return value <= 1 ? Result<>() : fail(Error::property_value_out_of_range);
-    default: return fail(Error::unknown_property);
+    default:
+      return fail(Error::unknown_property);
   }
 }
 

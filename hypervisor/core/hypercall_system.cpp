@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: MIT
 // The root's calls about the machine: logical processors, system properties, statistics. A
-// statistics page is an array of counters [Linux mshv_debugfs_counters.c] in the object's pool, shown
-// to the root; it is brought up to date by every call that maps it.
+// statistics page is an array of counters [Linux mshv_debugfs_counters.c] in the object's pool,
+// shown to the root; it is brought up to date by every call that maps it.
 #include "hypervisor/core/hypercall_handlers.h"
 
 namespace hv {
 
 namespace {
 
-enum HypervisorCounter { kHvLogicalProcessors = 1, kHvPartitions, kHvTotalPages, kHvVirtualProcessors };
+enum HypervisorCounter {
+  kHvLogicalProcessors = 1,
+  kHvPartitions,
+  kHvTotalPages,
+  kHvVirtualProcessors
+};
 enum LpCounter { kLpGlobalTime = 1, kLpRootVpIndex = 19, kLpGlobalTscCount = 21 };
 enum PartitionCounter {
   kPartitionVirtualProcessors = 1,
@@ -117,7 +122,8 @@ Result<> with_object(const Call& call, const abi::HvInputMapStatsPage& in, Actio
       return action(vp->stats_page, partition->pool,
                     [&](uint64_t* counters) { fill_vp(counters, *vp); });
     }
-    default: return fail(Error::invalid_parameter);
+    default:
+      return fail(Error::invalid_parameter);
   }
 }
 
@@ -162,15 +168,18 @@ Result<abi::HvOutputGetSystemProperty> get_system_property(
           static_cast<uint64_t>(abi::HvSchedulerType::HvSchedulerTypeLp)};
     case abi::HvSystemProperty::HvSystemPropertyDynamicProcessorFeature:
       return abi::HvOutputGetSystemProperty{0};
-    default: return fail(Error::unknown_property);
+    default:
+      return fail(Error::unknown_property);
   }
 }
 
 Result<> notify_partition_event(Call&, const abi::HvInputNotifyPartitionEvent& in) {
   switch (in.event) {
     case abi::HvPartitionEvent::HvPartitionEventRootCrashdump:
-    case abi::HvPartitionEvent::HvPartitionAllLogicalProcessorsStarted: return {};
-    default: return fail(Error::invalid_parameter);
+    case abi::HvPartitionEvent::HvPartitionAllLogicalProcessorsStarted:
+      return {};
+    default:
+      return fail(Error::invalid_parameter);
   }
 }
 

@@ -17,8 +17,8 @@ enum class HypercallTarget : uint8_t { none, self, child, child_or_self };
 // One hypercall under way.
 struct Call {
   Vp& caller;
-  Partition& partition;                 // the caller's
-  Partition* target = nullptr;            // unless the row says none
+  Partition& partition;                     // the caller's
+  Partition* target = nullptr;              // unless the row says none
   std::span<const uint64_t> variable = {};  // the variable header
 };
 
@@ -57,7 +57,7 @@ struct HypercallRow {
   HypercallKind kind;
   VariableHeader variable;
   HypercallTarget target;
-  uint64_t privileges;  // all of these bits
+  uint64_t privileges;                            // all of these bits
   uint16_t input, output, rep_input, rep_output;  // bytes
   Result<> (*run)(Call&, CallBlock&);
 
@@ -71,8 +71,10 @@ struct HypercallRow {
 template <class T>
 std::span<T> wire_span(std::conditional_t<std::is_const_v<T>, const uint8_t*, uint8_t*> bytes,
                        unsigned count) {
-  if constexpr (std::is_same_v<std::remove_const_t<T>, Nothing>) return {};
-  else return {reinterpret_cast<T*>(bytes), count};
+  if constexpr (std::is_same_v<std::remove_const_t<T>, Nothing>)
+    return {};
+  else
+    return {reinterpret_cast<T*>(bytes), count};
 }
 
 template <auto handler>
@@ -105,8 +107,8 @@ struct HypercallAdapter<handler> {
 
   static Result<> run(Call& call, CallBlock& block) {
     Reps<RepIn, RepOut> reps{wire_span<const RepIn>(block.rep_input, block.count),
-                             wire_span<RepOut>(block.output, block.count), block.first,
-                             block.count, block.done};
+                             wire_span<RepOut>(block.output, block.count), block.first, block.count,
+                             block.done};
     return handler(call, *reinterpret_cast<const In*>(block.input), reps);
   }
 };
@@ -130,6 +132,8 @@ const HypercallRow* find_hypercall(uint16_t code);
 inline constexpr unsigned kRepsPerEntry = 64;
 
 // The mask of a privilege bit.
-constexpr uint64_t privilege(unsigned bit) { return uint64_t{1} << bit; }
+constexpr uint64_t privilege(unsigned bit) {
+  return uint64_t{1} << bit;
+}
 
 }  // namespace hv

@@ -2,8 +2,6 @@
 // Calls about virtual processors [TLFS 7]. Registers and state are read and written while the VP is
 // suspended and off its LP; the partition's lock keeps it there, since only calls that hold it
 // resume a VP from those suspensions.
-#include <algorithm>
-
 #include "hypervisor/core/arch.h"
 #include "hypervisor/core/guest_memory.h"
 #include "hypervisor/core/hypercall_handlers.h"
@@ -19,108 +17,35 @@ Result<Vp*> find_vp(const Call& call, uint32_t index) {
   return vp;
 }
 
-// With the partition's lock held. Errors: invalid_vp_state (it may run); retry (it has to leave its
-// LP first).
-Result<> check_suspended(const Vp& vp) {
+// With the partition's lock held. Errors: invalid_vp_state (nobody holds it, it may run); retry (it
+// has to leave its LP first).
+Result<> check_held(const Vp& vp) {
   if (!vp.is(VpSuspend::explicit_suspend) && !vp.is(VpSuspend::intercept_suspend))
     return fail(Error::invalid_vp_state);
   return is_stopped(vp) ? Result<>() : fail(Error::retry);
 }
 
-// The suspension a register stands for; none for other registers.
-constexpr VpSuspend suspension_of(abi::HvRegisterName name) {
-  switch (name) {
-    case abi::HvRegisterName::HvRegisterExplicitSuspend: return VpSuspend::explicit_suspend;
-    case abi::HvRegisterName::HvRegisterInterceptSuspend: return VpSuspend::intercept_suspend;
-    default: return VpSuspend{};
-  }
-}
-
-abi::HvRegisterValue number(uint64_t value) { return {.reg128 = {value, 0}}; }
-
-uint64_t activity_of(const Vp& vp) {
-  return static_cast<uint64_t>(vp.is(VpSuspend::wait_for_startup))
-             << abi::kHvActivityStartupSuspendBit |
-         static_cast<uint64_t>(vp.is(VpSuspend::halted)) << abi::kHvActivityHaltSuspendBit;
-}
-
-Result<> set_activity(Vp& vp, uint64_t value) {
-  constexpr uint64_t kHalt = privilege(abi::kHvActivityHaltSuspendBit);
-  constexpr uint64_t kIdle = privilege(abi::kHvActivityIdleSuspendBit);
-  constexpr uint64_t kStartup = privilege(abi::kHvActivityStartupSuspendBit);
-  if ((value & ~(kHalt | kIdle | kStartup)) != 0) return fail(Error::invalid_register_value);
-  const auto apply = [&](VpSuspend bit, bool on) { on ? vp.add(bit) : vp.remove(bit); };
-  apply(VpSuspend::halted, (value & (kHalt | kIdle)) != 0);
-  apply(VpSuspend::wait_for_startup, (value & kStartup) != 0);
-  return {};
-}
-
-Result<abi::HvRegisterValue> read_register(Vp& vp, abi::HvRegisterName name) {
-  const VpSuspend suspension = suspension_of(name);
-  if (suspension != VpSuspend{}) return number(vp.is(suspension));
-  if (name == abi::HvRegisterName::HvRegisterInternalActivityState) return number(activity_of(vp));
-  HV_TRY(check_suspended(vp));
-  return arch::get_register(vp, name);
-}
-
-Result<> write_register(Vp& vp, const abi::HvRegisterAssoc& assoc) {
-  const VpSuspend suspension = suspension_of(assoc.name);
-  if (suspension != VpSuspend{}) {
-    // Suspended means that it no longer executes: the caller may look for an intercept message.
-    if ((assoc.value.reg64 & privilege(abi::kHvSuspendedBit)) != 0)
-      return suspend(vp, suspension) ? Result<>() : fail(Error::retry);
-    resume(vp, suspension);
-    return {};
-  }
-  HV_TRY(check_suspended(vp));
-  if (assoc.name == abi::HvRegisterName::HvRegisterInternalActivityState)
-    return set_activity(vp, assoc.value.reg64);
-  return arch::set_register(vp, assoc.name, assoc.value);
+// Suspension itself can be read and asked for at any time.
+Result<> check_reachable(const Vp& vp, abi::HvRegisterName name) {
+  const bool suspension = name == abi::HvRegisterName::HvRegisterExplicitSuspend ||
+                          name == abi::HvRegisterName::HvRegisterInterceptSuspend;
+  return suspension ? Result<>() : check_held(vp);
 }
 
 // This LP's output page stages state that goes to pages of the caller.
-std::span<uint8_t> staging(size_t pages) {
-  return {hypercall_buffer() + kPageSize, std::min<size_t>(pages * kPageSize, kPageSize)};
-}
-
-// The guest's own message or event flags page, by its SynIC register.
-Result<Gpa> synic_page(const Vp& vp, abi::HvVpStateType type) {
-  const bool messages = type == abi::HvVpStateType::HvGetSetVpStateSimPage;
-  HV_TRY_ASSIGN(const uint64_t value,
-                vp.synic.read(messages ? abi::kHvX64MsrSimp : abi::kHvX64MsrSiefp));
-  if ((value & privilege(abi::kHvMsrPageEnableBit)) == 0) return fail(Error::invalid_synic_state);
-  return Gpa(value).page_base();
-}
-
-bool is_synic_page(abi::HvVpStateType type) {
-  return type == abi::HvVpStateType::HvGetSetVpStateSimPage ||
-         type == abi::HvVpStateType::HvGetSetVpStateSiefPage;
-}
-
-// Pages of this size or smaller take part in one transfer, so neither list nor data is unbounded.
-Result<size_t> read_state(const Call& call, Vp& vp, abi::HvVpStateType type,
-                          std::span<uint8_t> out) {
-  if (!is_synic_page(type)) return arch::get_state(vp, type, out);
-  if (out.size() < kPageSize) return fail(Error::invalid_parameter);
-  HV_TRY_ASSIGN(const Gpa page, synic_page(vp, type));
-  HV_TRY(copy_in_bytes(*call.target, page, out.data(), kPageSize));
-  return kPageSize;
-}
-
-Result<> write_state(const Call& call, Vp& vp, abi::HvVpStateType type,
-                     std::span<const uint8_t> in) {
-  if (!is_synic_page(type)) return arch::set_state(vp, type, in);
-  if (in.size() < kPageSize) return fail(Error::invalid_parameter);
-  HV_TRY_ASSIGN(const Gpa page, synic_page(vp, type));
-  return copy_out_bytes(*call.target, page, in.data(), kPageSize);
+std::span<uint8_t> staging() {
+  return {hypercall_buffer() + kPageSize, kPageSize};
 }
 
 bool has_pages(abi::HvVpStateType type) {
   return (static_cast<uint32_t>(type) & abi::kHvVpStateTypePfnMask) != 0;
 }
 
-Gpa page_of_caller(uint64_t page) {
-  return page < kMaxPhysicalAddress >> kPageShift ? Gpa::from_page(page) : Gpa(kMaxPhysicalAddress);
+// State is at most a page: the first of the list. kMaxPhysicalAddress, which nothing maps, if there
+// is none.
+Gpa page_of_caller(std::span<const uint64_t> pages) {
+  const bool valid = !pages.empty() && pages[0] < kMaxPhysicalAddress >> kPageShift;
+  return valid ? Gpa::from_page(pages[0]) : Gpa(kMaxPhysicalAddress);
 }
 
 }  // namespace
@@ -143,7 +68,8 @@ Result<> get_vp_registers(Call& call, const abi::HvInputGetVpRegisters& in,
   base::Guard guard(call.target->lock);
   HV_TRY_ASSIGN(Vp* const vp, find_vp(call, in.vp_index));
   for (; reps.done < reps.count; ++reps.done) {
-    HV_TRY_ASSIGN(reps.out[reps.done], read_register(*vp, reps.in[reps.done]));
+    HV_TRY(check_reachable(*vp, reps.in[reps.done]));
+    HV_TRY_ASSIGN(reps.out[reps.done], arch::get_register(*vp, reps.in[reps.done]));
   }
   return {};
 }
@@ -153,7 +79,11 @@ Result<> set_vp_registers(Call& call, const abi::HvInputSetVpRegisters& in,
   if (!is_vtl0(in.input_vtl)) return fail(Error::invalid_parameter);
   base::Guard guard(call.target->lock);
   HV_TRY_ASSIGN(Vp* const vp, find_vp(call, in.vp_index));
-  for (; reps.done < reps.count; ++reps.done) HV_TRY(write_register(*vp, reps.in[reps.done]));
+  for (; reps.done < reps.count; ++reps.done) {
+    const abi::HvRegisterAssoc& assoc = reps.in[reps.done];
+    HV_TRY(check_reachable(*vp, assoc.name));
+    HV_TRY(arch::set_register(*vp, assoc.name, assoc.value));
+  }
   return {};
 }
 
@@ -161,7 +91,7 @@ Result<abi::HvOutputTranslateVirtualAddress> translate_virtual_address(
     Call& call, const abi::HvInputTranslateVirtualAddress& in) {
   base::Guard guard(call.target->lock);
   HV_TRY_ASSIGN(Vp* const vp, find_vp(call, in.vp_index));
-  HV_TRY(check_suspended(*vp));
+  HV_TRY(check_held(*vp));
   const arch::Translation translation =
       arch::translate_gva(*vp, Gva::from_page(in.gva_page), in.control_flags);
   abi::HvOutputTranslateVirtualAddress out{};
@@ -177,9 +107,14 @@ Result<abi::HvOutputMapVpStatePage> map_vp_state_page(Call& call,
   HV_TRY_ASSIGN(Vp* const vp, find_vp(call, in.vp_index));
   Spa* page = nullptr;
   switch (in.type) {
-    case abi::HvVpStatePageType::HvVpStatePageRegisters: page = &vp->register_page; break;
-    case abi::HvVpStatePageType::HvVpStatePageInterceptMessage: page = &vp->intercept_page; break;
-    default: return fail(Error::invalid_parameter);
+    case abi::HvVpStatePageType::HvVpStatePageRegisters:
+      page = &vp->register_page;
+      break;
+    case abi::HvVpStatePageType::HvVpStatePageInterceptMessage:
+      page = &vp->intercept_page;
+      break;
+    default:
+      return fail(Error::invalid_parameter);
   }
   if (*page == Spa()) {
     HV_TRY_ASSIGN(*page, call.target->pool.allocate());
@@ -203,20 +138,14 @@ Result<abi::HvOutputGetVpState> get_vp_state(Call& call, const abi::HvInputGetVp
   const abi::HvVpStateType type = in.state_data.type;
   base::Guard guard(call.target->lock);
   HV_TRY_ASSIGN(Vp* const vp, find_vp(call, in.vp_index));
-  HV_TRY(check_suspended(*vp));
+  HV_TRY(check_held(*vp));
   abi::HvOutputGetVpState out{};
   if (!has_pages(type)) {
-    if (type != abi::HvVpStateType::HvGetSetVpStateSyntheticTimers)
-      return fail(Error::invalid_parameter);
-    vp->timers.save(out.synthetic_timers_state);
+    HV_TRY(arch::get_state(*vp, type, {reinterpret_cast<uint8_t*>(&out), sizeof(out)}));
     return out;
   }
-  const std::span<uint8_t> bytes = staging(call.variable.size());
-  HV_TRY_ASSIGN(const size_t size, read_state(call, *vp, type, bytes));
-  if (size > bytes.size()) return fail(Error::invalid_parameter);
-  if (size != 0) {
-    HV_TRY(copy_out_bytes(call.partition, page_of_caller(call.variable[0]), bytes.data(), size));
-  }
+  HV_TRY_ASSIGN(const size_t size, arch::get_state(*vp, type, staging()));
+  HV_TRY(copy_out_bytes(call.partition, page_of_caller(call.variable), staging().data(), size));
   return out;
 }
 
@@ -225,20 +154,13 @@ Result<> set_vp_state(Call& call, const abi::HvInputSetVpState& in) {
   const abi::HvVpStateType type = in.state_data.type;
   base::Guard guard(call.target->lock);
   HV_TRY_ASSIGN(Vp* const vp, find_vp(call, in.vp_index));
-  HV_TRY(check_suspended(*vp));
-  if (!has_pages(type)) {
-    abi::HvSyntheticTimersState timers{};
-    if (type != abi::HvVpStateType::HvGetSetVpStateSyntheticTimers ||
-        call.variable.size_bytes() != sizeof(timers))
-      return fail(Error::invalid_parameter);
-    __builtin_memcpy(&timers, call.variable.data(), sizeof(timers));
-    return vp->timers.restore(*vp, timers);
-  }
-  if (call.variable.empty()) return fail(Error::invalid_parameter);
-  const std::span<uint8_t> bytes = staging(call.variable.size());
-  HV_TRY(copy_in_bytes(call.partition, page_of_caller(call.variable[0]), bytes.data(),
-                       bytes.size()));
-  return write_state(call, *vp, type, bytes);
+  HV_TRY(check_held(*vp));
+  if (!has_pages(type))
+    return arch::set_state(
+        *vp, type,
+        {reinterpret_cast<const uint8_t*>(call.variable.data()), call.variable.size_bytes()});
+  HV_TRY(copy_in_bytes(call.partition, page_of_caller(call.variable), staging().data(), kPageSize));
+  return arch::set_state(*vp, type, staging());
 }
 
 Result<> get_vp_cpuid_values(Call& call, const abi::HvInputGetVpCpuidValues& in,

@@ -70,9 +70,17 @@ Result<Spa> PagePool::pop(uint64_t withdrawn, Error empty) {
   return page;
 }
 
-Result<Spa> PagePool::allocate() { return pop(0, Error::insufficient_memory); }
-void PagePool::free(Spa page) { push(page, 0); }
-void PagePool::deposit(Spa page) { push(page, 1); }
-Result<Spa> PagePool::withdraw() { return pop(1, Error::no_resources); }
+Result<Spa> PagePool::allocate() {
+  return pop(0, Error::insufficient_memory);
+}
+void PagePool::free(Spa page) {
+  push(page, 0);
+}
+void PagePool::deposit(Spa page) {
+  push(page, 1);
+}
+Result<Spa> PagePool::withdraw() {
+  return pop(1, Error::no_resources);
+}
 
 }  // namespace hv

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Life and death of partitions and VPs. Whatever look-ups can reach is unlinked first, then every LP
-// passes through synchronize_lps(), then it is freed. Calls that wait so hold `teardown`, which
+// Life and death of partitions and VPs. Whatever look-ups can reach is unlinked first, then every
+// LP passes through synchronize_lps(), then it is freed. Calls that wait so hold `teardown`, which
 // keeps the partition alive for them, or look it up again.
 #include "hypervisor/core/partition.h"
 
@@ -63,7 +63,9 @@ Result<Partition*> link(Make make) {
   return fail(Error::no_resources);
 }
 
-constexpr uint64_t bit(unsigned number) { return uint64_t{1} << number; }
+constexpr uint64_t bit(unsigned number) {
+  return uint64_t{1} << number;
+}
 
 struct FeaturePrivilege {
   unsigned feature, privilege;
@@ -159,8 +161,7 @@ const uint64_t kChildSyntheticFeatures =
     bit(abi::kHvSyntheticAccessPartitionReferenceCounterBit) |
     bit(abi::kHvSyntheticAccessSynicRegsBit) | bit(abi::kHvSyntheticAccessSyntheticTimerRegsBit) |
     bit(abi::kHvSyntheticAccessIntrCtrlRegsBit) | bit(abi::kHvSyntheticAccessHypercallRegsBit) |
-    bit(abi::kHvSyntheticAccessVpIndexBit) |
-    bit(abi::kHvSyntheticAccessPartitionReferenceTscBit) |
+    bit(abi::kHvSyntheticAccessVpIndexBit) | bit(abi::kHvSyntheticAccessPartitionReferenceTscBit) |
     bit(abi::kHvSyntheticAccessGuestIdleRegBit) | bit(abi::kHvSyntheticAccessFrequencyRegsBit) |
     bit(abi::kHvSyntheticStartVirtualProcessorBit) |
     bit(abi::kHvSyntheticDirectSyntheticTimersBit) |
@@ -173,8 +174,7 @@ const uint64_t kChildPrivileges = privileges_of(kChildSyntheticFeatures) |
                                   bit(abi::kHvPrivilegeAccessTscInvariantControlsBit);
 
 Partition* find_partition(PartitionId id) {
-  Partition* const partition =
-      table[id.value() % kMaxPartitions].load(std::memory_order_acquire);
+  Partition* const partition = table[id.value() % kMaxPartitions].load(std::memory_order_acquire);
   return partition && partition->id == id ? partition : nullptr;
 }
 
@@ -185,12 +185,12 @@ Partition* partition_in_slot(unsigned slot) {
 Result<Partition*> create_partition(Partition& parent, uint64_t creation_flags) {
   HV_TRY_ASSIGN(PooledPage page, PooledPage::allocate(parent.pool));
   HV_TRY_ASSIGN(Partition* const partition, link([&](PartitionId id) {
-    auto* const created = new (direct_map(page.spa())) Partition(id, &parent);
-    created->creation_flags = creation_flags;
-    created->synthetic_features = kChildSyntheticFeatures;
-    created->tsc_base = read_tsc();
-    return created;
-  }));
+                  auto* const created = new (direct_map(page.spa())) Partition(id, &parent);
+                  created->creation_flags = creation_flags;
+                  created->synthetic_features = kChildSyntheticFeatures;
+                  created->tsc_base = read_tsc();
+                  return created;
+                }));
   page.release();
   return partition;
 }
@@ -322,8 +322,8 @@ void return_to_root(Spa page) {
 }
 
 Result<> export_to_root(Spa page) {
-  HV_TRY(root_partition->space.map(Gpa(page.value()), page, kPageSize,
-                                   Access::read | Access::write));
+  HV_TRY(
+      root_partition->space.map(Gpa(page.value()), page, kPageSize, Access::read | Access::write));
   return {};
 }
 

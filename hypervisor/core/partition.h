@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A partition: an id, a parent, privileges, a pool of deposited pages, a GPA space and VPs. Look-ups
-// take no lock and are valid until the handler returns; removal unlinks, waits for
+// A partition: an id, a parent, privileges, a pool of deposited pages, a GPA space and VPs.
+// Look-ups take no lock and are valid until the handler returns; removal unlinks, waits for
 // synchronize_lps(), then frees.
 #pragma once
 
@@ -63,7 +63,8 @@ struct Partition {
   uint32_t vp_count = 0;  // one above the highest index in use, under `lock`
   Spa stats_page;         // exported to the root; zero until mapped
 
-  // Reference time = (read_tsc() - tsc_base) in 100 ns; a guest's TSC is the host's plus tsc_offset.
+  // Reference time = (read_tsc() - tsc_base) in 100 ns; a guest's TSC is the host's plus
+  // tsc_offset.
   uint64_t tsc_base = 0;
   uint64_t tsc_offset = 0;
 
@@ -74,16 +75,13 @@ struct Partition {
   CrashReport crash;
 
   Vp* vp(VpIndex index) const {
-    return index.value() < kMaxVpsPerPartition
-               ? vps[index.value()].load(std::memory_order_acquire)
-               : nullptr;
+    return index.value() < kMaxVpsPerPartition ? vps[index.value()].load(std::memory_order_acquire)
+                                               : nullptr;
   }
   bool may(uint64_t privilege_bits) const {
     return (privileges.load(std::memory_order_relaxed) & privilege_bits) == privilege_bits;
   }
-  uint64_t reference_time() const {
-    return time_scale.ticks_to_100ns(read_tsc() - tsc_base);
-  }
+  uint64_t reference_time() const { return time_scale.ticks_to_100ns(read_tsc() - tsc_base); }
 };
 
 // What a parent may give a child at most, and what a child gets that its parent did not configure.
@@ -137,7 +135,9 @@ void unexport_from_root(Spa page);
 
 // Pages that the root's second-level tables can need at most for `frames` frames of RAM. The boot
 // reserve is this much and what root VPs and the root's children's control structures take.
-constexpr uint64_t root_table_pages(uint64_t frames) { return frames / 512 + frames / 262144 + 64; }
+constexpr uint64_t root_table_pages(uint64_t frames) {
+  return frames / 512 + frames / 262144 + 64;
+}
 
 // Sets up the root in place, before any LP runs a VP. The reserve is page-aligned RAM that becomes
 // the root's pool; page_db and direct_map_base are ready. Map the root's GPA space afterwards.
