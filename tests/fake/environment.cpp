@@ -80,6 +80,12 @@ Environment::Environment(const Options& options) : options_(options) {
 }
 
 Environment::~Environment() {
+  // The run queues outlive the arena that the VPs are in.
+  for (unsigned i = 0; i < lp_count; ++i) lps_[i].current = nullptr;
+  for (unsigned i = 0; i < kMaxPartitions; ++i)
+    if (Partition* const partition = partition_in_slot(i))
+      for (auto& slot : partition->vps)
+        if (Vp* const vp = slot.load()) unschedule(*vp);
   munmap(arena_, options_.memory);
   for (unsigned i = 0; i < lp_count; ++i) lps[i] = nullptr;
   lp_count = 0;
@@ -121,8 +127,9 @@ x86::Vcpu& Environment::make_running_vp(Partition& partition, unsigned index, un
 }
 
 void* Environment::locate(const Partition& partition, Gpa address) {
-  const Mapping mapping = must(partition.space.lookup(address), "GPA look-up");
-  return direct_map<uint8_t>(mapping.spa.page_base()) + address.offset();
+  const Spa spa = partition.space.translate(address, Access::none);
+  if (spa == GpaSpace::kNowhere) throw std::logic_error("nothing is mapped there");
+  return direct_map(spa);
 }
 
 Gpa Environment::free_page() {
