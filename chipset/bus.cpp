@@ -57,7 +57,9 @@ void Bus::add_mmio(uint64_t first, uint64_t count, unsigned max_size, MmioDevice
 }
 
 uint32_t Bus::read_port(uint16_t port, unsigned size) {
-  if (auto* window = find_taker(ports_, port, size)) return window->device->read_port(port, size);
+  if (auto* window = find_taker(ports_, port, size)) {
+    return window->device->read_port(port, size) & static_cast<uint32_t>(ones(size));
+  }
   if (size == 1 || is_unassigned(ports_, port, size)) {
     log_unassigned("port read", port, size);
     return static_cast<uint32_t>(ones(size));
@@ -84,7 +86,7 @@ void Bus::write_port(uint16_t port, unsigned size, uint32_t value) {
 
 uint64_t Bus::read_mmio(uint64_t address, unsigned size) {
   if (auto* window = find_taker(windows_, address, size)) {
-    return window->device->read_mmio(address - window->first, size);
+    return window->device->read_mmio(address - window->first, size) & ones(size);
   }
   if (size == 1 || is_unassigned(windows_, address, size)) {
     log_unassigned("memory read", address, size);

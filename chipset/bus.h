@@ -14,7 +14,7 @@
 namespace chipset {
 
 /// Devices are called with the absolute port, a size of 1, 2 or 4 within what they registered, and
-/// an aligned port; values are zero-extended.
+/// an aligned port; written values are zero-extended, read ones cut to size.
 class PortDevice {
  public:
   virtual ~PortDevice() = default;
