@@ -98,6 +98,7 @@ Vp* steal(Lp& thief) {
       if (vp->pinned) continue;
       queue.ready.remove(vp);
       queue.waiting.fetch_sub(1);
+      vp->deadline = kNever;  // linked again by the thief
       unlink_timer(queue, *vp);
       queue.load.fetch_sub(1);
       queue_of(thief).load.fetch_add(1);

@@ -178,6 +178,7 @@ constexpr Row kRows[] = {
     {0xc001001f, 0xc001001f, Who::root, physical, set_physical},  // northbridge configuration
     {0xc001001f, 0xc001001f, Who::child, zero, ignore},
     {0xc0010055, 0xc0010055, Who::all, zero, ignore},  // interrupt pending message
+    {0xc0010058, 0xc0010058, Who::root, physical, set_physical},  // MMIO configuration base
     {msr::kVmCr, msr::kVmCr, Who::all, constant<kVmCrLocked>, ignore},
     {0xc0010140, 0xc0010141, Who::all, zero, refuse},  // OS visible work-arounds: none
     {0xc0010200, 0xc001020b, Who::all, zero, ignore},  // extended performance counters
