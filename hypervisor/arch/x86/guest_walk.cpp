@@ -27,6 +27,8 @@ constexpr uint32_t kPresent = 1 << 0, kWrite = 1 << 1, kUser = 1 << 2, kReserved
                    kFetch = 1 << 4;
 }
 
+constexpr Gpa kNoGpa{~uint64_t{0}};
+
 struct Shape {
   Gpa top;             // of the tables
   unsigned top_shift;  // lowest address bit that indexes it
@@ -145,6 +147,45 @@ WalkResult walk(const Partition& partition, const PagingState& paging, const Sha
   }
 }
 
+// The walk that fetches instructions: 4 or 5 levels, translation only, each entry shown to `visit`.
+// kNoGpa where anything is out of the ordinary; the walk above knows what.
+template <class Visit>
+__attribute__((flatten)) Gpa translate_long(const Partition& partition, const Shape& shape,
+                                            uint64_t address, Visit visit) {
+  uint64_t entry = shape.top.value();
+  unsigned shift = shape.top_shift;
+  for (;; shift -= 9) {
+    const uint64_t offset = (address >> shift & Field<8, 0>::kMask) * sizeof(uint64_t);
+    const Spa slot =
+        partition.space.translate(Gpa((entry & Field<51, 12>::kMask) + offset), Access::read);
+    if (slot == GpaSpace::kNowhere || !page_db.is_ram(slot)) [[unlikely]]
+      return kNoGpa;
+    entry = __atomic_load_n(direct_map<uint64_t>(slot), __ATOMIC_RELAXED);
+    visit(direct_map<const uint64_t>(slot), entry);
+    if ((entry & (kPresent | shape.reserved)) != kPresent) [[unlikely]]
+      return kNoGpa;
+    if (shift == kPageShift)
+      return Gpa((entry & Field<51, 12>::kMask) | (address & Field<kPageShift - 1, 0>::kMask));
+    if ((entry & kLarge) != 0) break;
+  }
+  if ((entry & large_reserved<uint64_t>(shift)) != 0) [[unlikely]]
+    return kNoGpa;
+  return Gpa(leaf_address<uint64_t>(entry, shift, address));
+}
+
+Shape long_shape(const PagingState& paging) {
+  return {.top = Gpa(paging.cr3 & Field<51, 12>::kMask),
+          .top_shift = (paging.cr4 & cr4::kLa57) != 0 ? 48u : 39u,
+          .reserved = (paging.efer & efer::kNxe) != 0 ? 0 : kNoExecute,
+          .large_pages = true,
+          .pae = false};
+}
+
+bool is_canonical(const Shape& shape, uint64_t address) {
+  const auto sign = static_cast<int64_t>(address) >> (shape.top_shift + 8);
+  return sign == 0 || sign == -1;
+}
+
 }  // namespace
 
 WalkResult walk_guest(const Partition& partition, const PagingState& paging, Gva address,
@@ -152,28 +193,26 @@ WalkResult walk_guest(const Partition& partition, const PagingState& paging, Gva
   constexpr unsigned kTries = 8;
   const uint64_t linear = address.value();
   if ((paging.cr0 & cr0::kPg) == 0) return {.ok = true, .gpa = Gpa(linear)};
-  const uint64_t no_execute = (paging.efer & efer::kNxe) != 0 ? 0 : kNoExecute;
-
   if ((paging.efer & efer::kLma) != 0) [[likely]] {
-    const unsigned top_shift = (paging.cr4 & cr4::kLa57) != 0 ? 48 : 39;
-    const auto sign = static_cast<int64_t>(linear) >> (top_shift + 8);
-    if (sign != 0 && sign != -1) [[unlikely]]
+    const Shape shape = long_shape(paging);
+    if (!is_canonical(shape, linear)) [[unlikely]]
       return page_fault(paging, access, 0);
-    const Shape shape{.top = Gpa(paging.cr3 & Field<51, 12>::kMask),
-                      .top_shift = top_shift,
-                      .reserved = no_execute,
-                      .large_pages = true,
-                      .pae = false};
+    if (!access.check_rights && !access.set_accessed) [[likely]] {
+      const Gpa gpa = translate_long(partition, shape, linear, [](const uint64_t*, uint64_t) {});
+      if (gpa != kNoGpa) [[likely]]
+        return {.ok = true, .gpa = gpa};
+    }
     return walk<uint64_t>(partition, paging, shape, linear, access, kTries);
   }
 
   const auto linear32 = static_cast<uint32_t>(linear);
   if ((paging.cr4 & cr4::kPae) != 0) {
-    const Shape shape{.top = Gpa(paging.cr3 & Field<31, 5>::kMask),
-                      .top_shift = kPaeTopShift,
-                      .reserved = no_execute | Field<62, 52>::kMask,
-                      .large_pages = true,
-                      .pae = true};
+    const Shape shape{
+        .top = Gpa(paging.cr3 & Field<31, 5>::kMask),
+        .top_shift = kPaeTopShift,
+        .reserved = ((paging.efer & efer::kNxe) != 0 ? 0 : kNoExecute) | Field<62, 52>::kMask,
+        .large_pages = true,
+        .pae = true};
     return walk<uint64_t>(partition, paging, shape, linear32, access, kTries);
   }
   const Shape shape{.top = Gpa(paging.cr3 & Field<31, 12>::kMask),
@@ -182,6 +221,46 @@ WalkResult walk_guest(const Partition& partition, const PagingState& paging, Gva
                     .large_pages = (paging.cr4 & cr4::kPse) != 0,
                     .pae = false};
   return walk<uint32_t>(partition, paging, shape, linear32, access, kTries);
+}
+
+const uint8_t* FetchCache::walk(const Partition& partition, const PagingState& paging, Gva address,
+                                uint64_t generation) {
+  // Stands for the levels below a large page.
+  static constexpr uint64_t kNoEntry = 0;
+  Line line{.page = address.page(),
+            .generation = generation,
+            .cr3 = paging.cr3,
+            .cr0 = paging.cr0,
+            .cr4 = paging.cr4,
+            .efer = paging.efer};
+  line.slots.fill(&kNoEntry);
+
+  constexpr uint64_t kRecorded = cr0::kPg;
+  const bool recorded = (paging.cr0 & kRecorded) != 0 && (paging.efer & efer::kLma) != 0 &&
+                        (paging.cr4 & cr4::kLa57) == 0;
+  Gpa gpa = kNoGpa;
+  if (recorded) [[likely]] {
+    const Shape shape = long_shape(paging);
+    if (!is_canonical(shape, address.value())) return nullptr;
+    unsigned level = 0;
+    gpa = translate_long(partition, shape, address.value(),
+                         [&](const uint64_t* slot, uint64_t entry) {
+                           line.slots[level] = slot;
+                           line.entries[level++] = entry;
+                         });
+  } else {
+    const WalkResult result =
+        walk_guest(partition, paging, address, {.execute = true, .check_rights = false});
+    if (result.ok) gpa = result.gpa;
+  }
+  if (gpa == kNoGpa) return nullptr;
+  const auto* const bytes = reach<const uint8_t>(partition, gpa.page_base(), Access::read);
+  if (!bytes) return nullptr;
+  if (recorded) {
+    line.bytes = bytes;
+    lines_[address.page() % lines_.size()] = line;
+  }
+  return bytes + gpa.offset();
 }
 
 }  // namespace hv::x86

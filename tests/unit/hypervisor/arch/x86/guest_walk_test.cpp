@@ -191,7 +191,9 @@ TEST_F(GuestWalk, ReadsNoDeviceMemory) {
   constexpr uint64_t kDevice = 0xf0000000;
   ASSERT_TRUE(environment.root().space.map(Gpa(kDevice), Spa(kDevice), kPageSize, kAllAccess));
   paging.cr3 = kDevice;
-  EXPECT_TRUE(walk_guest(environment.root(), paging, Gva(0), {}).fault.gpa_unmapped);
+  for (bool check_rights : {false, true})
+    EXPECT_TRUE(walk_guest(environment.root(), paging, Gva(0), {.check_rights = check_rights})
+                    .fault.gpa_unmapped);
 }
 
 TEST_F(GuestWalk, TranslatesToPagesThatAreNotBacked) {
@@ -251,6 +253,104 @@ TEST_F(GuestWalk, WalksTwoLevelsAndFourMegabytePages) {
   expect_gpa(0x412345, 0x500c12345);
   write32(0x1000 + 4 * 1, 0x00c00000 | kP | kPs | 1 << 21);
   expect_fault(0x412345, kErrorP | kErrorReserved);
+}
+
+// --- Instruction fetches ---
+class Fetch : public GuestWalk {
+ protected:
+  FetchCache cache;
+  uint64_t generation = 1;
+
+  const uint8_t* find(uint64_t address) {
+    return cache.find(guest, paging, Gva(address), generation);
+  }
+  const uint8_t* byte(uint64_t gpa) { return &environment.at<uint8_t>(guest, Gpa(gpa)); }
+};
+
+TEST_F(Fetch, FindsThePageAgain) {
+  map_4k();
+  EXPECT_EQ(find(0x123), byte(0x5123));
+  EXPECT_EQ(find(0xfff), byte(0x5fff));
+  EXPECT_EQ(find(0x123), byte(0x5123));
+  write64(0x3000, 0 | kP | kPs);
+  EXPECT_EQ(find(0x6789), byte(0x6789));
+  EXPECT_EQ(find(0x6788), byte(0x6788));
+}
+
+TEST_F(Fetch, SeesEveryEntryThatTheGuestRewrites) {
+  map_4k();
+  for (uint64_t page : {0x11000, 0x12000, 0x13000, 0x14000, 0x15000})
+    std::memcpy(&environment.at<uint8_t>(guest, Gpa(page)),
+                &environment.at<uint8_t>(guest, Gpa(page - 0x10000)), kPageSize);
+  for (uint64_t table : {0x1000, 0x2000, 0x3000}) {
+    map_4k();
+    ASSERT_EQ(find(0), byte(0x5000));
+    write64(table, 0);
+    EXPECT_EQ(find(0), nullptr);
+    map_4k();
+    ASSERT_EQ(find(0), byte(0x5000));
+    write64(table, read64(table) + 0x10000);
+    write64(0x14000, 0x6000 | kP);
+    for (uint64_t copy : {0x12000, 0x13000}) write64(copy, copy + 0x1000 + kP);
+    EXPECT_EQ(find(0), byte(0x6000));
+  }
+  map_4k();
+  ASSERT_EQ(find(0), byte(0x5000));
+  write64(0x4000, 0x7000 | kP);
+  EXPECT_EQ(find(0), byte(0x7000));
+}
+
+TEST_F(Fetch, KeepsAddressSpacesAndModesApart) {
+  map_4k();
+  write64(0x1000 + 8 * 511, 0x2000 | kP | kNx);
+  ASSERT_EQ(find(0x10), byte(0x5010));
+  std::memcpy(&environment.at<uint8_t>(guest, Gpa(0x8000)),
+              &environment.at<uint8_t>(guest, Gpa(0x1000)), kPageSize);
+  write64(0x8000, 0x9000 | kP);
+  write64(0x9000, 0xa000 | kP);
+  write64(0xa000, 0xb000 | kP);
+  write64(0xb000, 0xc000 | kP);
+  paging.cr3 = 0x8000;
+  EXPECT_EQ(find(0x10), byte(0xc010));
+  paging.cr3 = 0x1000;
+  EXPECT_EQ(find(0x10), byte(0x5010));
+  write64(0x1000, read64(0x1000) | kNx);
+  EXPECT_EQ(find(0x10), byte(0x5010));
+  paging.efer &= ~efer::kNxe;
+  EXPECT_EQ(find(0x10), nullptr);
+  paging.efer |= efer::kNxe;
+  EXPECT_EQ(find(0x10), byte(0x5010));
+  paging.cr0 &= ~cr0::kPg;
+  EXPECT_EQ(find(0x10), byte(0x10));
+}
+
+TEST_F(Fetch, ForgetsWhatWasUnmapped) {
+  map_4k();
+  ASSERT_EQ(find(0), byte(0x5000));
+  ASSERT_TRUE(guest.space.unmap(Gpa(0x5000)));
+  ++generation;
+  EXPECT_EQ(find(0), nullptr);
+  EXPECT_EQ(find(uint64_t{1} << 47), nullptr);
+}
+
+TEST_F(Fetch, WalksModesThatItDoesNotKeep) {
+  paging.cr4 |= cr4::kLa57;
+  paging.cr3 = 0x6000;
+  map_4k();
+  write64(0x6000, 0x1000 | kP);
+  EXPECT_EQ(find(0x44), byte(0x5044));
+  paging = {.cr0 = cr0::kPg | cr0::kPe,
+            .cr3 = 0x1000,
+            .cr4 = 0,
+            .efer = 0,
+            .cpl = 0,
+            .alignment_check = false};
+  write32(0x1000, 0x2000 | kP);
+  write32(0x2000, 0x7000 | kP);
+  EXPECT_EQ(find(0x45), byte(0x7045));
+  paging.cr0 = 0;
+  EXPECT_EQ(find(0x46), byte(0x46));
+  EXPECT_EQ(find(kPages * kPageSize), nullptr);
 }
 
 // --- The model: each mode as a list of levels, after the figures of [APM2 5] ---
