@@ -31,6 +31,8 @@ struct Options {
   uint64_t tsc_hz = 1'000'000'000;
 };
 
+struct Seams;
+
 class Environment {
  public:
   explicit Environment(const Options& options = {});
