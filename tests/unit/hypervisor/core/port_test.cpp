@@ -184,7 +184,9 @@ TEST_F(PortTest, SixteenMessagesWaitInOrder) {
   for (int i = 0; i <= static_cast<int>(kMessagesPerPort); ++i) {
     EXPECT_EQ(slot(root0, 2).header.message_flags & 1, 1);
     EXPECT_EQ(consume(root0, 2), i);
-    if (i == 3) ASSERT_TRUE(send(7, 17));  // joins the queue's end
+    if (i == 3) {
+      ASSERT_TRUE(send(7, 17));  // joins the end of the queue
+    }
     write(root0, abi::kHvX64MsrEom, 0);
   }
   EXPECT_EQ(consume(root0, 2), 17);
