@@ -94,8 +94,9 @@ TEST(Decoder, EveryShorterInputNeedsMoreBytes) {
 }
 
 TEST(Decoder, SixteenBytesAreTooLong) {
-  Bytes bytes(14, 0x2E);
-  bytes.insert(bytes.end(), {0x0F, 0xA2});
+  Bytes bytes(16, 0x2E);
+  bytes[14] = 0x0F;
+  bytes[15] = 0xA2;
   Instruction out;
   EXPECT_EQ(try_decode(bytes, Mode::k64, out), DecodeStatus::kTooLong);
   bytes.erase(bytes.begin());
