@@ -320,6 +320,13 @@ TEST_F(Fetch, KeepsAddressSpacesAndModesApart) {
   EXPECT_EQ(find(0x10), nullptr);
   paging.efer |= efer::kNxe;
   EXPECT_EQ(find(0x10), byte(0x5010));
+  write64(0x5000, 0xe000 | kP);
+  paging.cr4 |= cr4::kLa57;  // the same tables with one level more
+  EXPECT_EQ(find(0x10), byte(0xe010));
+  paging.cr4 &= ~cr4::kLa57;
+  write64(0x4000 + 8 * 4, 0xd000 | kP);  // shares the line
+  EXPECT_EQ(find(0x4010), byte(0xd010));
+  EXPECT_EQ(find(0x10), byte(0x5010));
   paging.cr0 &= ~cr0::kPg;
   EXPECT_EQ(find(0x10), byte(0x10));
 }
