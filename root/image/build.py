@@ -8,6 +8,7 @@ Each stage keeps a key of its inputs and is skipped while they are the same; pac
 mirrors that this machine's apt is configured with. Runs as root: files on the disk have owners, and
 maintainer scripts run in a chroot."""
 import argparse
+import fcntl
 import fnmatch
 import hashlib
 import os
@@ -34,7 +35,8 @@ MASKED_UNITS = ["apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.ti
                 "e2scrub_all.timer", "e2scrub_reap.service", "fstrim.timer",
                 "systemd-tmpfiles-clean.timer", "systemd-pstore.service",
                 "systemd-firstboot.service", "systemd-update-utmp.service",
-                "systemd-update-utmp-runlevel.service", "getty-static.service", "getty@tty1.service"]
+                "systemd-update-utmp-runlevel.service", "getty-static.service", "getty@tty1.service", "kexec.service",
+                "kexec-load.service"]
 ENABLED_UNITS = {"systemd-networkd.service": "/usr/lib/systemd/system",
                  "partita-run.service": "/etc/systemd/system"}
 
@@ -317,7 +319,7 @@ def assemble(base, base_key, kernel, release, driver, guests, services):
     tools["mshv_smoke"] = os.path.join(PROGRAMS, "mshv_smoke")
     stage = Stage("root disk", [target], "3", base_key, release, kernel,
                   f"file:{HERE}/modules.txt", f"file:{os.path.abspath(__file__)}",
-                  *files_as_inputs(overlay, guests), *(f"file:{path}" for path in tools.values()),
+                  f"file:{OUT}/initrd", *files_as_inputs(overlay, guests), *(f"file:{path}" for path in tools.values()),
                   *(f"file:{path}" for path in services), *([f"file:{driver}"] if driver else []))
     if stage.current():
         return
@@ -329,6 +331,8 @@ def assemble(base, base_key, kernel, release, driver, guests, services):
             install(path, tree, "/" + os.path.relpath(path, overlay))
         for path in tree_files(guests):
             install(path, tree, "/usr/share/partita/guests/" + os.path.relpath(path, guests))
+        install(f"{kernel}/boot/vmlinuz-{release}", tree, "/boot/vmlinuz")
+        install(f"{OUT}/initrd", tree, "/boot/initrd")
         for path in services:
             install(path, tree, "/usr/sbin/" + os.path.basename(path))
             check_libraries(path, tree)
@@ -425,6 +429,8 @@ def main():
     if os.geteuid() != 0:
         fail("must run as root (the disk's files have owners): use sudo")
     os.makedirs(CACHE, exist_ok=True)
+    lock = open(os.path.join(CACHE, "lock"), "w", encoding="ascii")
+    fcntl.flock(lock, fcntl.LOCK_EX)  # one builder at a time
     release, version = kernel_release()
     kernels = {flavour: (name, fetch_kernel(name, version))
                for flavour, name in (("generic", release), ("cloud", cloud_release(release)))}

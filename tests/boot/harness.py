@@ -236,6 +236,11 @@ class Machine:
             raise BootError(self._story(f"'{command}' in the root ended with {match.group(1)}"))
         return output
 
+    def restart(self, command, seconds=900):
+        """Runs a command that ends in a new boot of the root, and waits for its shell again."""
+        self.send(command + "\n")
+        return self.shell(seconds)
+
     def power_off(self, seconds=300):
         self.send("exit\n" if self.quick_init else "systemctl poweroff\n")
         self.wait_end(seconds)
