@@ -17,6 +17,10 @@ def test(checks):
             output = machine.run(f"/usr/lib/partita/mshv_smoke {flags}", 1200 + 20 * CYCLES,
                                  check=False)
             checks.that(output.rstrip().endswith("PASS"), f"mshv_smoke {flags}", output)
+        log = machine.run("mount -t debugfs none /sys/kernel/debug 2>/dev/null;"
+                          " cat /sys/kernel/debug/mshv/log", check=False)
+        checks.that("hv: Partita hypervisor" in log.partition("\n")[0],
+                    "the root reads the hypervisor's log", log)
         warnings = machine.run("dmesg --level=warn,err,crit,alert,emerg | grep -c 'mshv: .*'"
                                "'\\(WARN\\|BUG\\|leak\\)'", check=False)
         checks.that(warnings == "0", "the driver warns of nothing", warnings)
