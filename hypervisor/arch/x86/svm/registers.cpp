@@ -10,10 +10,10 @@
 #include "hypervisor/arch/x86/cpu.h"
 #include "hypervisor/arch/x86/cpuid.h"
 #include "hypervisor/arch/x86/msr.h"
+#include "hypervisor/arch/x86/svm/register_events.h"
 #include "hypervisor/arch/x86/svm/svm.h"
 #include "hypervisor/arch/x86/xsave.h"
 #include "hypervisor/core/arch.h"
-#include "hypervisor/core/scheduler.h"
 
 namespace hv::svm {
 namespace {
@@ -25,17 +25,11 @@ namespace rflags = x86::rflags;
 namespace xstate = x86::xstate;
 using Name = abi::HvRegisterName;
 using Value = abi::HvRegisterValue;
-using x86::PendingEvent;
 
 // `index`: which of a row's registers, from 0.
 using Get = Result<Value> (*)(Vcpu&, uint32_t index);
 using Set = Result<> (*)(Vcpu&, uint32_t index, const Value&);
 
-Value word(uint64_t low, uint64_t high = 0) {
-  Value value{};
-  value.reg128 = {low, high};
-  return value;
-}
 Result<Value> get_zero(Vcpu&, uint32_t) {
   return word(0);
 }
@@ -116,191 +110,13 @@ Result<> set_msr(Vcpu& vcpu, uint32_t index, const Value& value) {
   return current && *current == value.reg64 ? Result<>{} : fail(Error::invalid_register_value);
 }
 
-// --- Suspension and activity ---
-// What must hold among registers for VMRUN to succeed, beyond what each was checked for. CPL
-// follows from SS but in real and virtual-8086 mode.
-bool settle(Vcpu& vcpu) {
-  Vmcb& v = *vcpu.vmcb;
-  constexpr uint16_t kLong = 1 << 9, kBig = 1 << 10;
-  constexpr uint64_t kCet = kBit<23>;
-  const bool long_mode = (v.efer & efer::kLma) != 0;
-  const bool code64 = long_mode && (v.cs.attributes & kLong) != 0;
-  if (long_mode && (v.cr4 & cr4::kPae) == 0) return false;
-  if (long_mode && (v.rflags & rflags::kVm) != 0) return false;
-  if (code64 && (v.cs.attributes & kBig) != 0) return false;
-  if (!long_mode && (v.cr4 & cr4::kPcide) != 0) return false;
-  if ((v.cr4 & kCet) != 0 && (v.cr0 & cr0::kWp) == 0) return false;
-  if ((v.cr0 & cr0::kPe) == 0) v.cpl = 0;
-  if ((v.rflags & rflags::kVm) != 0) v.cpl = 3;
-  // INTO and BOUND do not exist in 64-bit code.
-  const uint64_t vector = PendingEvent::Vector::get(vcpu.event.raw);
-  return !(code64 && vcpu.event.valid() && (vector == 4 || vector == 5) &&
-           PendingEvent::Type::get(vcpu.event.raw) == PendingEvent::kException);
-}
-
 template <VpSuspend Bit>
-Result<Value> get_suspend(Vcpu& vcpu, uint32_t) {
-  return word(vcpu.is(Bit));
+Result<Value> get_suspension(Vcpu& vcpu, uint32_t) {
+  return get_suspend(vcpu, Bit);
 }
 template <VpSuspend Bit>
-Result<> set_suspend(Vcpu& vcpu, uint32_t, const Value& value) {
-  if (value.reg64 > 1) return fail(Error::invalid_register_value);
-  if (value.reg64 != 0) return hv::suspend(vcpu, Bit) ? Result<>{} : fail(Error::retry);
-  constexpr uint32_t kHeldByParent = static_cast<uint32_t>(VpSuspend::explicit_suspend) |
-                                     static_cast<uint32_t>(VpSuspend::intercept_suspend);
-  const uint32_t others = vcpu.suspend.load() & kHeldByParent & ~static_cast<uint32_t>(Bit);
-  if (vcpu.is(Bit) && others == 0 && !settle(vcpu)) return fail(Error::invalid_register_value);
-  resume(vcpu, Bit);
-  return {};
-}
-
-using StartupSuspend = Field<abi::kHvActivityStartupSuspendBit>;
-using HaltSuspend = Field<abi::kHvActivityHaltSuspendBit>;
-using IdleSuspend = Field<abi::kHvActivityIdleSuspendBit>;
-
-Result<Value> get_activity(Vcpu& vcpu, uint32_t) {
-  const bool halted = vcpu.is(VpSuspend::halted);
-  uint64_t state = StartupSuspend::set(0, vcpu.is(VpSuspend::wait_for_startup));
-  state = HaltSuspend::set(state, halted && !vcpu.idle_wait);
-  return word(IdleSuspend::set(state, halted && vcpu.idle_wait));
-}
-Result<> set_activity(Vcpu& vcpu, uint32_t, const Value& value) {
-  const uint64_t state = value.reg64;
-  if ((state & ~(StartupSuspend::kMask | HaltSuspend::kMask | IdleSuspend::kMask)) != 0)
-    return fail(Error::invalid_register_value);
-  const bool halted = HaltSuspend::test(state) || IdleSuspend::test(state);
-  vcpu.idle_wait = IdleSuspend::test(state);
-  halted ? vcpu.add(VpSuspend::halted) : resume(vcpu, VpSuspend::halted);
-  StartupSuspend::test(state) ? vcpu.add(VpSuspend::wait_for_startup)
-                              : resume(vcpu, VpSuspend::wait_for_startup);
-  return {};
-}
-
-// --- Events ---
-using Pending = Field<abi::kHvPendingInterruptionPendingBit>;
-using PendingType =
-    Field<abi::kHvPendingInterruptionTypeShift + 2, abi::kHvPendingInterruptionTypeShift>;
-using PendingHasCode = Field<abi::kHvPendingInterruptionDeliverErrorCodeBit>;
-using PendingLength = Field<abi::kHvPendingInterruptionInstructionLengthShift + 3,
-                            abi::kHvPendingInterruptionInstructionLengthShift>;
-using PendingVector =
-    Field<abi::kHvPendingInterruptionVectorShift + 15, abi::kHvPendingInterruptionVectorShift>;
-using PendingCode = Field<63, abi::kHvPendingInterruptionErrorCodeShift>;
-
-// Vectors that EVENTINJ takes as exceptions [APM2 15.20].
-bool is_exception(uint64_t vector) {
-  constexpr uint64_t kExceptions = Field<19, 0>::kMask & ~(kBit<2> | kBit<9> | kBit<15>);
-  return vector < 32 && (kExceptions >> vector & 1) != 0;
-}
-
-Result<Value> get_pending_interruption(Vcpu& vcpu, uint32_t) {
-  const uint64_t event = vcpu.event.raw;
-  if (!vcpu.event.valid()) return word(0);
-  uint64_t out = PendingType::set(Pending::set(0, 1), PendingEvent::Type::get(event));
-  out = PendingVector::set(out, PendingEvent::Vector::get(event));
-  if (PendingEvent::HasErrorCode::test(event))
-    out = PendingCode::set(PendingHasCode::set(out, 1), PendingEvent::ErrorCode::get(event));
-  return word(out);
-}
-
-Result<> set_pending_interruption(Vcpu& vcpu, uint32_t, const Value& value) {
-  const uint64_t in = value.reg64;
-  vcpu.event.raw = 0;
-  if (!Pending::test(in)) return {};
-  const uint64_t vector = PendingVector::get(in);
-  uint64_t type = PendingType::get(in);
-  const bool software = type >= PendingEvent::kSoftInterrupt;
-  // Software exceptions (INT1, INT3, INTO) are exceptions here, whose RIP is behind the
-  // instruction.
-  if (type == 5 || type == 6) type = PendingEvent::kException;
-  const bool valid = type == PendingEvent::kNmi         ? vector == x86::vector::kNmi
-                     : type == PendingEvent::kException ? is_exception(vector)
-                                                        : type != 1 && type != 7 && vector < 256;
-  if (!valid) return fail(Error::invalid_register_value);
-  uint64_t event = PendingEvent::Valid::set(PendingEvent::Type::set(vector, type), 1);
-  if (type == PendingEvent::kException && PendingHasCode::test(in))
-    event = PendingEvent::ErrorCode::set(PendingEvent::HasErrorCode::set(event, 1),
-                                         PendingCode::get(in));
-  if (software) {
-    vcpu.vmcb->rip += PendingLength::get(in);
-    vcpu.vmcb->next_rip = vcpu.vmcb->rip;
-  }
-  vcpu.event.raw = event;
-  return {};
-}
-
-using InterruptShadow = Field<abi::kHvInterruptShadowBit>;
-using NmiMasked = Field<abi::kHvNmiMaskedBit>;
-
-Result<Value> get_interrupt_state(Vcpu& vcpu, uint32_t) {
-  const uint64_t state = InterruptShadow::set(0, vcpu.vmcb->interrupt_shadow & 1);
-  return word(NmiMasked::set(state, vcpu.nmi_blocked));
-}
-Result<> set_interrupt_state(Vcpu& vcpu, uint32_t, const Value& value) {
-  if ((value.reg64 & ~(InterruptShadow::kMask | NmiMasked::kMask)) != 0)
-    return fail(Error::invalid_register_value);
-  Vmcb& v = *vcpu.vmcb;
-  v.interrupt_shadow = InterruptShadow::get(value.reg64);
-  vcpu.nmi_blocked = NmiMasked::test(value.reg64);
-  // IRET is watched while NMIs are blocked.
-  v.intercept3 =
-      vcpu.nmi_blocked ? v.intercept3 | intercept3::kIret : v.intercept3 & ~intercept3::kIret;
-  return {};
-}
-
-using EventPending = Field<abi::kHvPendingEventPendingBit>;
-using EventType = Field<abi::kHvPendingEventTypeShift + 2, abi::kHvPendingEventTypeShift>;
-
-// An exception goes to PendingInterruption at once; only an ExtINT is seen waiting here.
-Result<Value> get_pending_event(Vcpu& vcpu, uint32_t) {
-  Value out = word(0);
-  if (!vcpu.has(VpRequest::extint)) return out;
-  const auto type = static_cast<uint64_t>(abi::HvX64PendingEventType::HvX64PendingEventExtInt);
-  out.pending_ext_int_event.header =
-      static_cast<uint8_t>(EventType::set(EventPending::set(0, 1), type));
-  out.pending_ext_int_event.vector = vcpu.extint_vector.load();
-  return out;
-}
-
-Result<> set_pending_exception(Vcpu& vcpu, const abi::HvX64PendingExceptionEvent& in) {
-  if (!is_exception(in.vector)) return fail(Error::invalid_register_value);
-  const auto vector = static_cast<uint8_t>(in.vector);
-  if (vector == x86::vector::kPf) vcpu.vmcb->cr2 = in.exception_parameter;
-  if (vector == x86::vector::kDb) vcpu.vmcb->dr6 |= in.exception_parameter & Field<15, 0>::kMask;
-  const bool has_code = (in.flags >> abi::kHvPendingExceptionDeliverErrorCodeBit & 1) != 0;
-  x86::inject_exception(vcpu, has_code ? PendingEvent::exception(vector, in.error_code)
-                                       : PendingEvent::exception(vector));
-  return {};
-}
-
-Result<> set_pending_event(Vcpu& vcpu, uint32_t, const Value& value) {
-  if (!EventPending::test(value.reg8)) {
-    vcpu.take(VpRequest::extint);
-    return {};
-  }
-  switch (static_cast<abi::HvX64PendingEventType>(EventType::get(value.reg8))) {
-    case abi::HvX64PendingEventType::HvX64PendingEventException:
-      return set_pending_exception(vcpu, value.pending_exception_event);
-    case abi::HvX64PendingEventType::HvX64PendingEventExtInt:
-      vcpu.extint_vector.store(value.pending_ext_int_event.vector);
-      post_request(vcpu, VpRequest::extint);
-      return {};
-    default:
-      return fail(Error::invalid_register_value);
-  }
-}
-
-// Of what can become deliverable, the SynIC's message slots are watched.
-using NotifySints =
-    Field<abi::kHvNotifySintsShift + abi::kHvNotifySintsWidth - 1, abi::kHvNotifySintsShift>;
-
-Result<Value> get_notifications(Vcpu& vcpu, uint32_t) {
-  return word(NotifySints::set(0, vcpu.synic.notify_deliverable()));
-}
-Result<> set_notifications(Vcpu& vcpu, uint32_t, const Value& value) {
-  if ((value.reg64 & ~NotifySints::kMask) != 0) return fail(Error::feature_unavailable);
-  vcpu.synic.set_notify_deliverable(vcpu, static_cast<uint16_t>(NotifySints::get(value.reg64)));
-  return {};
+Result<> set_suspension(Vcpu& vcpu, uint32_t, const Value& value) {
+  return set_suspend(vcpu, Bit, value);
 }
 
 // --- General and vector registers ---
@@ -588,6 +404,12 @@ constexpr Name after(Name name, uint32_t count) {
   return static_cast<Name>(static_cast<uint32_t>(name) + count);
 }
 
+// A root that forgets who it is restarts, which no caller of this may wait for.
+Result<> set_os_id(Vcpu& vcpu, uint32_t index, const Value& value) {
+  if (vcpu.partition.is_root()) return fail(Error::invalid_register_value);
+  return set_msr<abi::kHvX64MsrGuestOsId>(vcpu, index, value);
+}
+
 struct Row {
   Name first, last;
   Get get;
@@ -604,10 +426,10 @@ struct Row {
   HV_ONE(name, get_segment<&Vmcb::member>, set_segment<&Vmcb::member>)
 
 constexpr Row kRows[] = {
-    HV_ONE(HvRegisterExplicitSuspend, get_suspend<VpSuspend::explicit_suspend>,
-           set_suspend<VpSuspend::explicit_suspend>),
-    HV_ONE(HvRegisterInterceptSuspend, get_suspend<VpSuspend::intercept_suspend>,
-           set_suspend<VpSuspend::intercept_suspend>),
+    HV_ONE(HvRegisterExplicitSuspend, get_suspension<VpSuspend::explicit_suspend>,
+           set_suspension<VpSuspend::explicit_suspend>),
+    HV_ONE(HvRegisterInterceptSuspend, get_suspension<VpSuspend::intercept_suspend>,
+           set_suspension<VpSuspend::intercept_suspend>),
     HV_ONE(HvRegisterInternalActivityState, get_activity, set_activity),
     HV_ONE(HvRegisterHypervisorVersion, get_cpuid<0x40000002>, refuse),
     {Name::HvRegisterPrivilegesAndFeaturesInfo, Name::HvRegisterIsolationConfiguration,
@@ -682,7 +504,7 @@ constexpr Row kRows[] = {
      refuse},
     HV_MSR(HvRegisterVpRuntime, HvRegisterVpRuntime, abi::kHvX64MsrVpRuntime),
     HV_MSR(HvX64RegisterHypercall, HvX64RegisterHypercall, abi::kHvX64MsrHypercall),
-    HV_MSR(HvRegisterGuestOsId, HvRegisterGuestOsId, abi::kHvX64MsrGuestOsId),
+    HV_ONE(HvRegisterGuestOsId, get_msr<abi::kHvX64MsrGuestOsId>, set_os_id),
     HV_MSR(HvRegisterVpIndex, HvRegisterVpIndex, abi::kHvX64MsrVpIndex),
     HV_MSR(HvRegisterTimeRefCount, HvRegisterTimeRefCount, abi::kHvX64MsrTimeRefCount),
     HV_ONE(HvX64RegisterIcr, get_apic<x86::apic_register::kIcr>, refuse),
@@ -719,41 +541,6 @@ uint32_t index_in(const Row& row, Name name) {
   return static_cast<uint32_t>(name) - static_cast<uint32_t>(row.first);
 }
 
-bool runs_here(const Vcpu& vcpu) {
-  return this_lp().current.load() == &vcpu;
-}
-
-// A parent may reach any register of a VP that it holds, and those that hold it at any time. A VP
-// may reach its own.
-bool reachable(const Vcpu& vcpu, Name name) {
-  if (name == Name::HvRegisterExplicitSuspend || name == Name::HvRegisterInterceptSuspend)
-    return true;
-  const bool held = vcpu.is(VpSuspend::explicit_suspend) || vcpu.is(VpSuspend::intercept_suspend) ||
-                    vcpu.is(VpSuspend::stopped);
-  return runs_here(vcpu) || (held && is_stopped(vcpu));
-}
-
-// Brings what a VP that runs here has in the processor to memory and back again.
-class FromProcessor {
- public:
-  FromProcessor(Vcpu& vcpu, Name name)
-      : vcpu_(((name >= Name::HvX64RegisterXmm0 && name < Name::HvX64RegisterEs) ||
-               name == Name::HvX64RegisterTscAux) &&
-                      runs_here(vcpu)
-                  ? &vcpu
-                  : nullptr) {
-    if (vcpu_) save_state(*vcpu_);
-  }
-  FromProcessor(const FromProcessor&) = delete;
-  FromProcessor& operator=(const FromProcessor&) = delete;
-  ~FromProcessor() {
-    if (vcpu_) load_state(*vcpu_);
-  }
-
- private:
-  Vcpu* const vcpu_;
-};
-
 }  // namespace
 }  // namespace hv::svm
 
@@ -763,8 +550,6 @@ Result<abi::HvRegisterValue> get_register(Vp& vp, abi::HvRegisterName name) {
   x86::Vcpu& vcpu = x86::as_vcpu(vp);
   const svm::Row* const row = svm::find(name);
   if (!row) return fail(Error::invalid_parameter);
-  if (!svm::reachable(vcpu, name)) return fail(Error::invalid_vp_state);
-  const svm::FromProcessor state(vcpu, name);
   return row->get(vcpu, svm::index_in(*row, name));
 }
 
@@ -772,8 +557,6 @@ Result<> set_register(Vp& vp, abi::HvRegisterName name, const abi::HvRegisterVal
   x86::Vcpu& vcpu = x86::as_vcpu(vp);
   const svm::Row* const row = svm::find(name);
   if (!row) return fail(Error::invalid_parameter);
-  if (!svm::reachable(vcpu, name)) return fail(Error::invalid_vp_state);
-  const svm::FromProcessor state(vcpu, name);
   vcpu.vmcb->clean_bits = 0;
   return row->set(vcpu, svm::index_in(*row, name), value);
 }
