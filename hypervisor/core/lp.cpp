@@ -9,9 +9,11 @@ namespace hv {
 
 Lp* lps[kMaxLps];
 unsigned lp_count = 0;
+std::atomic<uint64_t> mapping_generation{0};
 TimeScale time_scale;
 
 void synchronize_lps() {
+  mapping_generation.fetch_add(1);
   Lp& self = this_lp();
   uint64_t seen[kMaxLps];
   for (unsigned i = 0; i < lp_count; ++i) {

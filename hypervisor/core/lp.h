@@ -35,6 +35,9 @@ struct Lp {
 extern Lp* lps[kMaxLps];
 extern unsigned lp_count;  // LPs that exist; `online` says which run
 
+// Counts removals of mappings: whoever remembers a page across exits compares it.
+extern std::atomic<uint64_t> mapping_generation;
+
 Lp& this_lp();
 
 // Waits until every other LP has left whatever guest or hypervisor context it is in now, with TLBs

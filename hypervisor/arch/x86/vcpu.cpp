@@ -81,10 +81,10 @@ Result<Vp*> create_vp(Partition& partition, VpIndex index) {
   vcpu->tsc_offset = partition.tsc_offset;
   x86::init_save_area(vcpu->xsave_page);
   svm::init_vmcb(*vcpu);
-  vcpu->apic.power_on(partition.is_root() || (partition.creation_flags >> abi::kHvCreationX2ApicCapableBit & 1 && false)
-                          ? x86::LocalApic::Mode::x2apic
-                          : x86::LocalApic::Mode::xapic,
-                      index.value() == 0);
+  // Linux as the root starts in x2APIC mode and never touches an APIC page; children choose.
+  vcpu->apic.power_on(
+      partition.is_root() ? x86::LocalApic::Mode::x2apic : x86::LocalApic::Mode::xapic,
+      index.value() == 0);
   x86::reset(*vcpu);
   // Only the bootstrap processor starts without a SIPI.
   if (index.value() != 0) vcpu->add(VpSuspend::wait_for_startup);

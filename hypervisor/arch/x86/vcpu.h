@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 
+#include "hypervisor/arch/x86/guest_walk.h"
 #include "hypervisor/arch/x86/local_apic.h"
 #include "hypervisor/arch/x86/registers.h"
 #include "hypervisor/core/partition.h"
@@ -64,6 +65,8 @@ struct Vcpu final : Vp {
   uint64_t mtrr_def_type = 0;
   uint64_t mcg_status = 0;
 
+  FetchCache fetch_cache;
+
   // TLB tag on the LP that ran it last.
   Lp* asid_lp = nullptr;
   uint64_t asid_generation = 0;
@@ -73,7 +76,6 @@ struct Vcpu final : Vp {
   PendingEvent event;
   bool nmi_pending = false;
   bool nmi_blocked = false;  // between NMI delivery and IRET
-  // Stepping over an IRET to leave the NMI-blocked window.
   bool idle_wait = false;    // halted by the guest-idle MSR: wakes for interrupts even with IF=0
 };
 

@@ -29,8 +29,8 @@ void inject_ud(Vcpu& vcpu) {
 }
 
 void on_cpuid(Vcpu& vcpu) {
-  Instruction instruction;
-  if (!fetch_expected(vcpu, Op::kCpuid, instruction)) return;
+  const uint8_t length = intercepted_length(vcpu, Op::kCpuid);
+  if (!length) return;
   ++vcpu.counters.cpuid;
   Vmcb& v = *vcpu.vmcb;
   const auto leaf = static_cast<uint32_t>(v.rax);
@@ -42,7 +42,7 @@ void on_cpuid(Vcpu& vcpu) {
   vcpu.gpr[x86::kRbx] = registers[1];
   vcpu.gpr[x86::kRcx] = registers[2];
   vcpu.gpr[x86::kRdx] = registers[3];
-  complete_instruction(vcpu, instruction.length);
+  complete_instruction(vcpu, length);
 }
 
 // True if the parent asked to see accesses to this MSR and was told.
@@ -58,11 +58,11 @@ bool report_msr_to_parent(Vcpu& vcpu, uint32_t msr, bool write, uint8_t length) 
 void on_msr(Vcpu& vcpu) {
   Vmcb& v = *vcpu.vmcb;
   const bool write = v.exit_info1 & 1;
-  Instruction instruction;
-  if (!fetch_expected(vcpu, write ? Op::kWrmsr : Op::kRdmsr, instruction)) return;
+  const uint8_t length = intercepted_length(vcpu, write ? Op::kWrmsr : Op::kRdmsr);
+  if (!length) return;
   ++vcpu.counters.msr;
   const auto msr = static_cast<uint32_t>(vcpu.gpr[x86::kRcx]);
-  if (report_msr_to_parent(vcpu, msr, write, instruction.length)) return;
+  if (report_msr_to_parent(vcpu, msr, write, length)) return;
   if (write) {
     const uint64_t value =
         static_cast<uint32_t>(v.rax) | uint64_t{static_cast<uint32_t>(vcpu.gpr[x86::kRdx])} << 32;
@@ -75,12 +75,12 @@ void on_msr(Vcpu& vcpu) {
     v.rax = static_cast<uint32_t>(*value);
     vcpu.gpr[x86::kRdx] = *value >> 32;
   }
-  complete_instruction(vcpu, instruction.length);
+  complete_instruction(vcpu, length);
 }
 
 void on_hypercall(Vcpu& vcpu) {
-  Instruction instruction;
-  if (!fetch_expected(vcpu, Op::kVmmcall, instruction)) return;
+  const uint8_t length = intercepted_length(vcpu, Op::kVmmcall);
+  if (!length) return;
   Vmcb& v = *vcpu.vmcb;
   if (v.cpl != 0 || !(v.cr0 & x86::cr0::kPe)) return inject_ud(vcpu);
   if (!(vcpu.partition.hypercall_msr.load(std::memory_order_relaxed) & 1)) return inject_ud(vcpu);
@@ -105,14 +105,14 @@ void on_hypercall(Vcpu& vcpu) {
   }
   v.rax = wide ? out.value : static_cast<uint32_t>(out.value);
   if (!wide) vcpu.gpr[x86::kRdx] = out.value >> 32;
-  complete_instruction(vcpu, instruction.length);
+  complete_instruction(vcpu, length);
 }
 
 void on_hlt(Vcpu& vcpu) {
-  Instruction instruction;
-  if (!fetch_expected(vcpu, Op::kHlt, instruction)) return;
+  const uint8_t length = intercepted_length(vcpu, Op::kHlt);
+  if (!length) return;
   ++vcpu.counters.halts;
-  complete_instruction(vcpu, instruction.length);
+  complete_instruction(vcpu, length);
   vcpu.add(VpSuspend::halted);
   // What is already pending ends the halt at once.
   vcpu.requests.fetch_or(static_cast<uint64_t>(VpRequest::evaluate));
@@ -172,8 +172,8 @@ void on_nested_fault(Vcpu& vcpu) {
 }
 
 void on_xsetbv(Vcpu& vcpu) {
-  Instruction instruction;
-  if (!fetch_expected(vcpu, Op::kXsetbv, instruction)) return;
+  const uint8_t length = intercepted_length(vcpu, Op::kXsetbv);
+  if (!length) return;
   Vmcb& v = *vcpu.vmcb;
   if (!(v.cr4 & x86::cr4::kOsxsave)) return inject_ud(vcpu);
   const uint64_t value =
@@ -185,13 +185,12 @@ void on_xsetbv(Vcpu& vcpu) {
     return inject_gp(vcpu);
   vcpu.xcr0 = value;
   cpu::xsetbv0(value);
-  complete_instruction(vcpu, instruction.length);
+  complete_instruction(vcpu, length);
 }
 
 // Caches are the root's business; a child that flushes them only slows others.
 void on_cache_flush(Vcpu& vcpu, Op expected) {
-  Instruction instruction;
-  if (fetch_expected(vcpu, expected, instruction)) complete_instruction(vcpu, instruction.length);
+  if (const uint8_t length = intercepted_length(vcpu, expected)) complete_instruction(vcpu, length);
 }
 
 void on_iret(Vcpu& vcpu) {
@@ -221,7 +220,8 @@ void handle_exit(Vcpu& vcpu) {
   const uint64_t guest_tpr = VirtualInterrupt::Tpr::get(v.virtual_interrupt) << 4;
   if (guest_tpr != (vcpu.apic.tpr() & 0xf0)) vcpu.apic.set_tpr(static_cast<uint8_t>(guest_tpr));
   if (vcpu.apic.skip_offered) x86::settle_lazy_eoi(vcpu);
-  recover_interrupted_event(vcpu);
+  if (PendingEvent::Valid::test(v.exit_interrupt_info)) [[unlikely]]
+    recover_interrupted_event(vcpu);
 
   switch (static_cast<Exit>(v.exit_code)) {
     case Exit::cpuid: return on_cpuid(vcpu);

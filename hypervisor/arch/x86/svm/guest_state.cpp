@@ -6,24 +6,6 @@
 #include "hypervisor/arch/x86/svm/svm.h"
 
 namespace hv {
-namespace svm {
-
-using base::x86::Mode;
-
-x86::PagingState paging_state(const Vcpu& vcpu) {
-  const Vmcb& v = *vcpu.vmcb;
-  return {v.cr0, v.cr3, v.cr4, v.efer, v.cpl, (v.rflags & x86::rflags::kAc) != 0};
-}
-
-Mode code_mode(const Vcpu& vcpu) {
-  constexpr uint16_t kLong = 1 << 9, kDefaultBig = 1 << 10;
-  const Vmcb& v = *vcpu.vmcb;
-  if ((v.efer & x86::efer::kLma) && (v.cs.attributes & kLong)) return Mode::k64;
-  return v.cs.attributes & kDefaultBig ? Mode::k32 : Mode::k16;
-}
-
-}  // namespace svm
-
 namespace x86 {
 
 uint64_t guest_cr4(const Vcpu& vcpu) { return vcpu.vmcb->cr4; }

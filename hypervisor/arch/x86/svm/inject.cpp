@@ -30,15 +30,17 @@ void withdraw_window(Vmcb& v) {
 }
 
 // What CR8 alone holds back shows up when the guest lowers it, without an exit of ours in between.
-void request_tpr_window(Vcpu& vcpu) {
-  const int highest = vcpu.apic.highest_requested();
-  if (highest >= 0 && highest >> 4 <= vcpu.apic.tpr() >> 4)
+void request_tpr_window(Vcpu& vcpu, int highest) {
+  if (highest >> 4 <= vcpu.apic.tpr() >> 4)
     request_window(*vcpu.vmcb, static_cast<unsigned>(highest) >> 4, true);
 }
 
 void inject_interrupt(Vcpu& vcpu, bool open) {
+  const int highest = vcpu.apic.highest_requested();
+  if (highest < 0) [[likely]]
+    return;
   const int vector = vcpu.apic.highest_pending();
-  if (vector < 0) return request_tpr_window(vcpu);
+  if (vector < 0) return request_tpr_window(vcpu, highest);
   if (!open) return request_window(*vcpu.vmcb);
   vcpu.apic.acknowledge(static_cast<uint8_t>(vector));
   ++vcpu.counters.interrupts;
@@ -78,8 +80,6 @@ void prepare_injection(Vcpu& vcpu) {
 void recover_interrupted_event(Vcpu& vcpu) {
   Vmcb& v = *vcpu.vmcb;
   const uint64_t info = v.exit_interrupt_info;
-  if (!PendingEvent::Valid::test(info)) [[likely]]
-    return;
   const uint64_t type = PendingEvent::Type::get(info);
   const uint64_t vector = PendingEvent::Vector::get(info);
   // INT n, INT3 and INTO are executed again instead: RIP still points at them.

@@ -14,8 +14,6 @@ using base::x86::Instruction;
 using base::x86::Mode;
 using base::x86::Op;
 
-constexpr x86::WalkAccess kFetch = {.execute = true, .check_rights = false};
-
 uint64_t linear_rip(const Vcpu& vcpu, Mode mode) {
   const Vmcb& v = *vcpu.vmcb;
   if (mode == Mode::k64) return v.rip;
@@ -23,28 +21,47 @@ uint64_t linear_rip(const Vcpu& vcpu, Mode mode) {
 }
 
 // A pointer to the bytes at `address` up to the end of its page; nullptr if it is not mapped.
-const uint8_t* instruction_page(const Vcpu& vcpu, uint64_t address) {
-  const x86::WalkResult walk =
-      x86::walk_guest(vcpu.partition, paging_state(vcpu), Gva(address), kFetch);
-  if (!walk.ok) return nullptr;
-  const Spa spa = vcpu.partition.space.translate(walk.gpa, Access::read);
-  return spa != GpaSpace::kNowhere && page_db.is_ram(spa) ? direct_map<const uint8_t>(spa) : nullptr;
+const uint8_t* instruction_page(Vcpu& vcpu, uint64_t address) {
+  return vcpu.fetch_cache.find(vcpu.partition, paging_state(vcpu), Gva(address),
+                               mapping_generation.load(std::memory_order_acquire));
 }
 
 }  // namespace
 
 unsigned fetch_bytes(Vcpu& vcpu, uint8_t (&bytes)[15]) {
   const uint64_t address = linear_rip(vcpu, code_mode(vcpu));
-  const unsigned first = static_cast<unsigned>(
-      kPageSize - (address % kPageSize) < 15 ? kPageSize - (address % kPageSize) : 15);
   const uint8_t* page = instruction_page(vcpu, address);
   if (!page) return 0;
+  const auto first = static_cast<unsigned>(kPageSize - address % kPageSize);
+  if (first >= 15) [[likely]] {
+    memcpy(bytes, page, 15);
+    return 15;
+  }
   memcpy(bytes, page, first);
-  if (first == 15) return first;
   const uint8_t* next = instruction_page(vcpu, address + first);
   if (!next) return first;
   memcpy(bytes + first, next, 15 - first);
   return 15;
+}
+
+uint8_t intercepted_length(Vcpu& vcpu, Op expected) {
+  const uint64_t address = linear_rip(vcpu, code_mode(vcpu));
+  const uint8_t* code = address % kPageSize <= kPageSize - 4 ? instruction_page(vcpu, address)
+                                                             : nullptr;
+  if (code) [[likely]] {
+    uint32_t bytes;
+    memcpy(&bytes, code, sizeof(bytes));
+    switch (expected) {
+      case Op::kCpuid: if ((bytes & 0xffff) == 0xa20f) return 2; break;
+      case Op::kWrmsr: if ((bytes & 0xffff) == 0x300f) return 2; break;
+      case Op::kRdmsr: if ((bytes & 0xffff) == 0x320f) return 2; break;
+      case Op::kVmmcall: if ((bytes & 0xffffff) == 0xd9010f) return 3; break;
+      case Op::kHlt: if ((bytes & 0xff) == 0xf4) return 1; break;
+      default: break;
+    }
+  }
+  Instruction instruction;
+  return fetch_expected(vcpu, expected, instruction) ? instruction.length : 0;
 }
 
 bool fetch_instruction(Vcpu& vcpu, Instruction& instruction) {
@@ -62,7 +79,8 @@ void complete_instruction(Vcpu& vcpu, uint8_t length) {
   Vmcb& v = *vcpu.vmcb;
   v.rip += length;
   const Mode mode = code_mode(vcpu);
-  if (mode != Mode::k64) v.rip = mode == Mode::k32 ? static_cast<uint32_t>(v.rip) : v.rip & 0xffff;
+  if (mode != Mode::k64) [[unlikely]]
+    v.rip = mode == Mode::k32 ? static_cast<uint32_t>(v.rip) : v.rip & 0xffff;
   v.interrupt_shadow = 0;
   v.rflags &= ~x86::rflags::kRf;
   if (v.rflags & x86::rflags::kTf) [[unlikely]] {

@@ -23,9 +23,18 @@ Spa image_address(const void* object);
 // Port ranges the root must not touch (the hypervisor's own console).
 void hide_port_from_root(uint16_t first, unsigned count);
 
-// --- guest_state.cpp: views that neutral code needs ---
-x86::PagingState paging_state(const Vcpu& vcpu);
-base::x86::Mode code_mode(const Vcpu& vcpu);
+// --- Views that neutral code needs ---
+inline x86::PagingState paging_state(const Vcpu& vcpu) {
+  const Vmcb& v = *vcpu.vmcb;
+  return {v.cr0, v.cr3, v.cr4, v.efer, v.cpl, (v.rflags & x86::rflags::kAc) != 0};
+}
+inline base::x86::Mode code_mode(const Vcpu& vcpu) {
+  constexpr uint16_t kLong = 1 << 9, kDefaultBig = 1 << 10;
+  const Vmcb& v = *vcpu.vmcb;
+  if ((v.efer & x86::efer::kLma) && (v.cs.attributes & kLong)) [[likely]]
+    return base::x86::Mode::k64;
+  return v.cs.attributes & kDefaultBig ? base::x86::Mode::k32 : base::x86::Mode::k16;
+}
 inline bool interrupts_enabled(const Vcpu& vcpu) {
   return vcpu.vmcb->rflags & x86::rflags::kIf;
 }
@@ -35,6 +44,9 @@ inline bool interrupts_enabled(const Vcpu& vcpu) {
 // has rewritten it meanwhile (`expected` differs): the caller lets the guest execute again.
 bool fetch_instruction(Vcpu& vcpu, base::x86::Instruction& instruction);
 bool fetch_expected(Vcpu& vcpu, base::x86::Op expected, base::x86::Instruction& instruction);
+// The same where only the length matters; 0 for false. Costs a comparison if the instruction is in
+// its usual encoding, without prefixes, as it is nearly always.
+uint8_t intercepted_length(Vcpu& vcpu, base::x86::Op expected);
 // Up to 15 bytes at RIP, for messages to the parent. Returns the bytes read.
 unsigned fetch_bytes(Vcpu& vcpu, uint8_t (&bytes)[15]);
 // Moves RIP past an emulated instruction: ends the interrupt shadow, raises #DB when single-stepping.
@@ -43,7 +55,7 @@ void complete_instruction(Vcpu& vcpu, uint8_t length);
 // --- inject.cpp: events into the guest ---
 // Chooses what the next entry delivers; asks for an exit when the guest can take what waits.
 void prepare_injection(Vcpu& vcpu);
-// After an exit: whatever was being delivered is delivered again.
+// After an exit that interrupted the delivery of an event: it is delivered again.
 void recover_interrupted_event(Vcpu& vcpu);
 
 // --- exit.cpp ---
