@@ -15,8 +15,6 @@
 
 namespace vmwp {
 
-inline constexpr uint32_t kCrashControlMsr = 0x40000105;
-
 struct GuestCrash {
   std::array<uint64_t, 5> parameters{};
   std::string text;  // printable, at most a page; empty if the guest gave none

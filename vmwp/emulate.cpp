@@ -281,6 +281,22 @@ Result<> carry_out(const EmulationContext& context, const HvX64InterceptMessageH
   return finish_instruction(context, header, instruction.length, batch);
 }
 
+// The processor has translated the operand already: its page need not be asked for again. Where the
+// message does not give the linear address, it is that of the one explicit memory operand.
+void remember_operand(const HvX64MemoryInterceptMessage& message, const Instruction& instruction,
+                      const AccessState& state, GuestVirtual& guest) {
+  const bool told = (message.memory_access_info >> kHvMemoryAccessGvaGpaValidBit & 1) != 0;
+  if (!told && !instruction.has_memory) return;
+  const uint64_t gpa = message.guest_physical_address;
+  const uint64_t gva =
+      told ? message.guest_virtual_address : base::x86::linear_address(instruction, state);
+  if ((gva ^ gpa) % kPageSize != 0) return;
+  guest.remember(gva, gpa, GuestAccess::kRead);  // what may be written may be read
+  if (message.header.intercept_access_type == HvInterceptAccessType::HvInterceptAccessWrite) {
+    guest.remember(gva, gpa, GuestAccess::kWrite);
+  }
+}
+
 AccessState state_of(const HvX64InterceptMessageHeader& header, uint64_t* gpr) {
   AccessState state;
   state.gpr = gpr;
@@ -335,17 +351,10 @@ Result<> emulate_memory(const EmulationContext& context, const HvX64MemoryInterc
   const auto instruction =
       fetch(context, header, std::span(message.instruction_bytes).first(given), guest);
   if (!instruction) return resolve(instruction.error(), batch);
-  if ((message.memory_access_info >> kHvMemoryAccessGvaGpaValidBit & 1) != 0) {
-    const uint64_t gva = message.guest_virtual_address;
-    const uint64_t gpa = message.guest_physical_address;
-    guest.remember(gva, gpa, GuestAccess::kRead);  // what may be written may be read
-    if (header.intercept_access_type == HvInterceptAccessType::HvInterceptAccessWrite) {
-      guest.remember(gva, gpa, GuestAccess::kWrite);
-    }
-  }
   std::array<uint64_t, kGprCount> gpr{};
   AccessState state = state_of(header, gpr.data());
   HV_PROPAGATE(load_full_state(context, state));
+  remember_operand(message, *instruction, state, guest);
   return carry_out(context, header, *instruction, state, guest, batch);
 }
 

@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "abi/root/mshv.h"
+#include "abi/tlfs/msr.h"
 
 namespace vmwp {
 namespace {
@@ -104,18 +105,19 @@ Result<UniqueFd> open_mshv() {
 
 Result<std::unique_ptr<MshvPartition>> MshvPartition::create(const UniqueFd& device, uint32_t vps,
                                                              const GuestMemory& memory) {
-  std::unique_ptr<MshvPartition> self(new MshvPartition);
   mshv_create_partition create{};
   create.pt_flags =
       1u << MSHV_PT_BIT_LAPIC | 1u << MSHV_PT_BIT_X2APIC | 1u << MSHV_PT_BIT_GPA_SUPER_PAGES;
   create.pt_isolation = MSHV_PT_ISOLATION_NONE;
-  self->partition_.reset(::ioctl(device.get(), MSHV_CREATE_PARTITION, &create));
-  if (!self->partition_) return call_failure("create a partition");
+  UniqueFd fd(::ioctl(device.get(), MSHV_CREATE_PARTITION, &create));
+  if (!fd) return call_failure("create a partition");
+  std::unique_ptr<MshvPartition> self(new MshvPartition(std::move(fd)));
   HV_PROPAGATE(self->set_property(HvPartitionPropertyCode::HvPartitionPropertySyntheticProcFeatures,
                                   kSyntheticFeatures));
   if (::ioctl(self->partition_.get(), MSHV_INITIALIZE_PARTITION) < 0) {
     return call_failure("initialize the partition");
   }
+  self->report_crashes();
   HV_PROPAGATE(self->map(memory));
   for (uint32_t i = 0; i < vps; ++i) {
     mshv_create_vp vp{};
@@ -124,6 +126,22 @@ Result<std::unique_ptr<MshvPartition>> MshvPartition::create(const UniqueFd& dev
     if (!self->vps_.back()) return call_failure(fmt::format("create virtual processor {}", i));
   }
   return self;
+}
+
+MshvPartition::MshvPartition(UniqueFd partition)
+    : partition_(std::move(partition)),
+      level_eois_([fd = partition_.get()](unsigned long request, void* argument) {
+        return ::ioctl(fd, request, argument);
+      }) {}
+
+// Asks for the guest's write to the crash control MSR. A hypervisor that cannot tell keeps the
+// crash registers all the same, and they are read when the VM stops.
+void MshvPartition::report_crashes() {
+  HvInputInstallIntercept input{};
+  input.access_type_mask = kHvInterceptAccessWriteMask;
+  input.intercept_type = HvInterceptType::HvInterceptTypeX64MsrIndex;
+  input.intercept_parameter.msr_index = kHvX64MsrCrashCtl;
+  (void)root_hypercall(partition_.get(), HvCall::HvCallInstallIntercept, 0, bytes_of(input), {});
 }
 
 Result<> MshvPartition::set_property(HvPartitionPropertyCode code, uint64_t value) {
@@ -208,6 +226,9 @@ Result<Translation> MshvPartition::translate(uint32_t vp, uint64_t gva, GuestAcc
 }
 
 Result<> MshvPartition::assert_interrupt(const chipset::InterruptMessage& message) {
+  if (message.trigger == chipset::Trigger::kLevel) {
+    HV_PROPAGATE(level_eois_.expect(message.vector));
+  }
   HvInputAssertVirtualInterrupt input{};
   input.interrupt_control = static_cast<uint64_t>(to_interrupt_type(message.mode));
   if (message.trigger == chipset::Trigger::kLevel) {

@@ -16,6 +16,7 @@
 #include "chipset/ioapic.h"
 #include "vmwp/failure.h"
 #include "vmwp/guest_memory.h"
+#include "vmwp/level_eoi.h"
 #include "vmwp/unique_fd.h"
 
 namespace vmwp {
@@ -64,14 +65,18 @@ class MshvPartition final : public VpControl {
                          std::span<hv::abi::HvRegisterValue> values) override;
   Result<Translation> translate(uint32_t vp, uint64_t gva, GuestAccess access,
                                 Privilege privilege) override;
+  /// A level-triggered one is reported by level_eois() when the guest ends it.
   Result<> assert_interrupt(const chipset::InterruptMessage& message) override;
+  LevelEois& level_eois() { return level_eois_; }
 
  private:
-  MshvPartition() = default;
+  explicit MshvPartition(UniqueFd partition);
   Result<> set_property(hv::abi::HvPartitionPropertyCode code, uint64_t value);
   Result<> map(const GuestMemory& memory);
+  void report_crashes();
 
   UniqueFd partition_;
+  LevelEois level_eois_;
   std::vector<UniqueFd> vps_;
 };
 

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "abi/tlfs/msr.h"
 #include "vmwp/crash.h"
 
 namespace vmwp {
@@ -16,6 +17,7 @@ namespace {
 using namespace hv::abi;
 
 constexpr uint8_t kGeneralProtection = 13;
+constexpr unsigned kTwoByteOpcode = 2;  // WRMSR and CPUID without prefixes
 constexpr auto kKickInterval = std::chrono::milliseconds(1);
 
 template <class T>
@@ -24,6 +26,10 @@ T payload(const HvMessage& message) {
   T value;
   std::memcpy(&value, message.payload, sizeof(T));
   return value;
+}
+
+bool is_write(const HvX64InterceptMessageHeader& header) {
+  return header.intercept_access_type == HvInterceptAccessType::HvInterceptAccessWrite;
 }
 
 }  // namespace
@@ -78,11 +84,7 @@ std::optional<Ending> Vp::handle(const HvMessage& message) {
       break;
     case HvMessageType::HvMessageTypeX64MsrIntercept: {
       const auto msr = payload<HvX64MsrInterceptMessage>(message);
-      if (msr.msr_number == kCrashControlMsr) {
-        const auto crash = read_guest_crash(context_.partition, context_.vp, context_.memory);
-        return Ending{EndKind::kCrashed, crash ? crash->summary() : "the guest reported a panic",
-                      crash ? crash->text : std::string()};
-      }
+      if (is_crash_notice(msr)) return guest_crash();
       result = handle_msr(msr, batch);
       break;
     }
@@ -139,10 +141,27 @@ std::optional<Ending> Vp::handle_halt(const HvX64InterceptMessageHeader& header,
   return std::nullopt;
 }
 
-// The hypervisor knows every MSR there is; one that arrives here does not exist.
-Result<> Vp::handle_msr(const HvX64MsrInterceptMessage&, RegisterBatch& batch) {
-  inject({kGeneralProtection, 0, 0}, batch);
-  return {};
+// The guest reports a panic; the parameters are written before [TLFS 2.6].
+bool Vp::is_crash_notice(const HvX64MsrInterceptMessage& message) {
+  return message.msr_number == kHvX64MsrCrashCtl && is_write(message.header) &&
+         (message.rdx >> (kHvCrashCtlNotifyBit - 32) & 1) != 0;
+}
+
+Ending Vp::guest_crash() {
+  const auto crash = read_guest_crash(context_.partition, context_.vp, context_.memory);
+  return {EndKind::kCrashed, crash ? crash->summary() : "the guest reported a panic",
+          crash ? crash->text : std::string()};
+}
+
+// The hypervisor knows every MSR but the one we asked for; what else arrives does not exist. A
+// write to the crash control MSR that notifies of nothing does nothing.
+Result<> Vp::handle_msr(const HvX64MsrInterceptMessage& message, RegisterBatch& batch) {
+  if (message.msr_number != kHvX64MsrCrashCtl || !is_write(message.header)) {
+    inject({kGeneralProtection, 0, 0}, batch);
+    return {};
+  }
+  const unsigned length = message.header.instruction_length_and_cr8 & 15u;
+  return finish_instruction(context_, message.header, length == 0 ? kTwoByteOpcode : length, batch);
 }
 
 Result<> Vp::handle_cpuid(const HvX64CpuidInterceptMessage& message, RegisterBatch& batch) {
@@ -150,9 +169,8 @@ Result<> Vp::handle_cpuid(const HvX64CpuidInterceptMessage& message, RegisterBat
   batch.set(HvRegisterName::HvX64RegisterRcx, message.default_result_rcx);
   batch.set(HvRegisterName::HvX64RegisterRdx, message.default_result_rdx);
   batch.set(HvRegisterName::HvX64RegisterRbx, message.default_result_rbx);
-  constexpr unsigned kCpuidLength = 2;
   const unsigned length = message.header.instruction_length_and_cr8 & 15u;
-  return finish_instruction(context_, message.header, length == 0 ? kCpuidLength : length, batch);
+  return finish_instruction(context_, message.header, length == 0 ? kTwoByteOpcode : length, batch);
 }
 
 Ending Vp::triple_fault(const HvX64InterceptMessageHeader& header) {

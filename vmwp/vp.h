@@ -49,6 +49,8 @@ class Vp {
   void loop();
   std::optional<Ending> handle_halt(const hv::abi::HvX64InterceptMessageHeader& header,
                                     RegisterBatch& batch);
+  static bool is_crash_notice(const hv::abi::HvX64MsrInterceptMessage& message);
+  Ending guest_crash();
   Result<> handle_msr(const hv::abi::HvX64MsrInterceptMessage& message, RegisterBatch& batch);
   Result<> handle_cpuid(const hv::abi::HvX64CpuidInterceptMessage& message, RegisterBatch& batch);
   Ending triple_fault(const hv::abi::HvX64InterceptMessageHeader& header);

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "abi/tlfs/msr.h"
 #include "tests/unit/chipset/fake_clock.h"
 #include "tests/unit/vmwp/fake_partition.h"
 #include "vmwp/crash.h"
@@ -266,6 +267,17 @@ TEST_F(VpTest, MmioMovesBothWays) {
   EXPECT_EQ(partition_.gets, 2u);
 }
 
+TEST_F(VpTest, MmioWithoutALinearAddressNeedsNoTranslation) {
+  partition_.set(HvX64RegisterRbx, 0xFFFF'8880'1234'0010);
+  auto access = memory_at(0xFEC00010, kRead, {0x8B, 0x03});
+  access.memory_access_info = 0;
+  access.guest_virtual_address = 0;
+  chipset_.write_mmio(0xFEC00000, 4, 1);
+  EXPECT_FALSE(handle(access));
+  EXPECT_EQ(partition_.reg(HvX64RegisterRax), 0x00170020u);
+  EXPECT_EQ(partition_.translations, 0u);
+}
+
 TEST_F(VpTest, MmioInstructionIsFetchedAcrossPages) {
   memory_.write(0x1FFF, std::as_bytes(std::span("\x8B", 1)));
   memory_.write(0x9000, std::as_bytes(std::span("\x03", 1)));
@@ -339,11 +351,21 @@ TEST_F(VpTest, CrashReportCarriesTheGuestsText) {
   partition_.set(HvRegisterGuestCrashP4, text.size());
   HvX64MsrInterceptMessage msr{};
   msr.header = header(2, kWrite);
-  msr.msr_number = kCrashControlMsr;
+  msr.msr_number = kHvX64MsrCrashCtl;
+  msr.rdx = 0xC0000000;
   const auto ending = vp_.handle(message(HvMessageType::HvMessageTypeX64MsrIntercept, msr));
   ASSERT_TRUE(ending);
   EXPECT_EQ(ending->kind, EndKind::kCrashed);
   EXPECT_EQ(ending->text, "Kernel panic - not syncing: .[31mboom");
+}
+
+TEST_F(VpTest, CrashControlWithoutNoticeIsIgnored) {
+  partition_.set(HvRegisterGuestCrashP0, 1);
+  HvX64MsrInterceptMessage msr{};
+  msr.header = header(2, kWrite);
+  msr.msr_number = kHvX64MsrCrashCtl;
+  EXPECT_FALSE(vp_.handle(message(HvMessageType::HvMessageTypeX64MsrIntercept, msr)));
+  EXPECT_EQ(partition_.last_set, std::set{HvX64RegisterRip});
 }
 
 TEST_F(VpTest, CrashTextOutsideMemoryIsIgnored) {

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT
+#include "vmwp/console.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <termios.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <thread>
+
+namespace vmwp {
+namespace {
+
+std::string temp_path(const char* name) {
+  return ::testing::TempDir() + name + std::to_string(::getpid());
+}
+
+void say(Console& console, std::string_view text) {
+  for (const char c : text) EXPECT_TRUE(console.put(static_cast<uint8_t>(c)));
+}
+
+int connect_to(const std::string& path) {
+  const int fd = ::socket(AF_UNIX, SOCK_STREAM, 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path.c_str(), path.size());
+  if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) < 0) return -1;
+  return fd;
+}
+
+std::string read_some(int fd) {
+  pollfd ready{fd, POLLIN, 0};
+  if (::poll(&ready, 1, 5000) <= 0) return "(timeout)";
+  char buffer[256];
+  const ssize_t count = ::read(fd, buffer, sizeof(buffer));
+  return std::string(buffer, static_cast<size_t>(count > 0 ? count : 0));
+}
+
+TEST(ConsoleTest, FileGetsTheOutput) {
+  const std::string path = temp_path("vmwp_console_file");
+  {
+    auto loop = *EventLoop::create();
+    auto console = *Console::open({ConsoleConfig::Kind::kFile, path});
+    console->attach(*loop, [] {}, [] {});
+    say(*console, "to a file");
+    console->flush();
+  }
+  std::ifstream file(path);
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}), "to a file");
+  std::remove(path.c_str());
+}
+
+TEST(ConsoleTest, NoneSwallows) {
+  auto console = *Console::open({ConsoleConfig::Kind::kNone, {}});
+  for (int i = 0; i < 200'000; ++i) ASSERT_TRUE(console->put('x'));
+  EXPECT_EQ(console->get(), std::nullopt);
+}
+
+TEST(ConsoleTest, SocketCarriesBothWaysAndWelcomesTheNextClient) {
+  const std::string path = temp_path("vmwp_console_socket");
+  auto loop = *EventLoop::create();
+  auto console = *Console::open({ConsoleConfig::Kind::kSocket, path});
+  std::string received;
+  console->attach(
+      *loop,
+      [&] {
+        while (const auto byte = console->get()) received += static_cast<char>(*byte);
+        if (received.ends_with("\n")) {
+          say(*console, received);
+          received.clear();
+        }
+      },
+      [] {});
+  std::thread runner([&] { loop->run(); });
+  for (const std::string text : {"hello\n", "again\n"}) {
+    const int client = connect_to(path);
+    ASSERT_GE(client, 0);
+    ASSERT_EQ(::write(client, text.data(), text.size()), static_cast<ssize_t>(text.size()));
+    EXPECT_EQ(read_some(client), text);
+    ::close(client);
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  loop->stop();
+  runner.join();
+  EXPECT_FALSE(Console::open({ConsoleConfig::Kind::kSocket, path}).has_value());  // in use
+  console.reset();
+  EXPECT_NE(::access(path.c_str(), F_OK), 0);
+}
+
+TEST(ConsoleTest, ExactComplaints) {
+  EXPECT_EQ(
+      Console::open({ConsoleConfig::Kind::kFile, "/nonexistent/x"}).error().text,
+      "console file:/nonexistent/x: No such file or directory; accepted: a file to append to");
+  EXPECT_EQ(Console::open({ConsoleConfig::Kind::kSocket, "/dev/null"}).error().text,
+            "console unix:/dev/null: exists and is no socket; accepted: a path in a writable "
+            "directory where no program listens");
+}
+
+/// Runs `body` in a child whose terminal is a new one; answers its controller.
+template <class Body>
+pid_t on_terminal(int& controller, Body body) {
+  controller = ::posix_openpt(O_RDWR | O_NOCTTY);
+  ::grantpt(controller);
+  ::unlockpt(controller);
+  const std::string name = ::ptsname(controller);
+  const pid_t child = ::fork();
+  if (child != 0) return child;
+  ::setsid();
+  const int terminal = ::open(name.c_str(), O_RDWR);
+  for (const int fd : {0, 1}) ::dup2(terminal, fd);
+  body();
+  ::_exit(0);
+}
+
+bool is_raw(int controller) {
+  termios state{};
+  ::tcgetattr(controller, &state);
+  return (state.c_lflag & (ICANON | ECHO)) == 0;
+}
+
+TEST(ConsoleTest, TerminalIsRawUntilTheEscapeAndRestoredAfter) {
+  int controller;
+  const pid_t child = on_terminal(controller, [] {
+    auto loop = *EventLoop::create();
+    auto console = *Console::open({ConsoleConfig::Kind::kTerminal, {}});
+    EventLoop* running = loop.get();
+    console->attach(*loop, [] {}, [running] { running->stop(); });
+    say(*console, "ready");
+    loop->run();
+    while (const auto byte = console->get())
+      say(*console, {reinterpret_cast<const char*>(&*byte), 1});
+    console->flush();
+    console.reset();
+  });
+  std::string seen;
+  while (seen.find("ready") == std::string::npos) {
+    const std::string more = read_some(controller);
+    ASSERT_NE(more, "(timeout)");
+    seen += more;
+  }
+  EXPECT_TRUE(is_raw(controller));
+  ASSERT_EQ(::write(controller, "abc\x1d!", 5), 5);
+  EXPECT_EQ(read_some(controller), "abc");  // what came before the escape
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
+  EXPECT_FALSE(is_raw(controller));
+  ::close(controller);
+}
+
+TEST(ConsoleTest, TerminalIsRestoredByAFatalSignal) {
+  int controller;
+  const pid_t child = on_terminal(controller, [] {
+    auto loop = *EventLoop::create();
+    auto console = *Console::open({ConsoleConfig::Kind::kTerminal, {}});
+    console->attach(*loop, [] {}, [] {});
+    say(*console, "raw");
+    console->flush();
+    ::raise(SIGABRT);
+  });
+  EXPECT_EQ(read_some(controller), "raw");
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  EXPECT_TRUE(WIFSIGNALED(status));
+  EXPECT_FALSE(is_raw(controller));
+  ::close(controller);
+}
+
+}  // namespace
+}  // namespace vmwp
