@@ -17,7 +17,7 @@ void PageDb::exclude(Spa from, Spa to) {
 }
 
 Result<> PageDb::acquire(Spa page) {
-  if (!contains(page)) return fail(Error::access_denied);
+  if (!contains(page) || page == Spa()) return fail(Error::access_denied);
   uint16_t expected = 0;
   if (words_[page.page()].compare_exchange_strong(expected, kHypervisor)) return {};
   return fail(expected <= kMaxMappings ? Error::object_in_use : Error::access_denied);

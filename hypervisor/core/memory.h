@@ -35,8 +35,8 @@ class PageDb {
   bool is_ram(Spa page) const { return contains(page) && word(page) != kNoRam; }
   bool owned_by_hypervisor(Spa page) const { return contains(page) && word(page) == kHypervisor; }
 
-  // Root → hypervisor. Errors: object_in_use (a child maps it), access_denied (no RAM, or the
-  // hypervisor's already). Back again.
+  // Root → hypervisor. Errors: object_in_use (a child maps it), access_denied (no RAM, the
+  // hypervisor's already, or page 0, since Spa() stands for no page). Back again.
   Result<> acquire(Spa page);
   void release(Spa page);
   // Counts one more or one fewer mapping into a child. Errors: access_denied (not the root's RAM),

@@ -49,6 +49,12 @@ TEST(PageDb, HolesAndFramesBeyondTheEndAreNobodys) {
   EXPECT_TRUE(page_db.is_ram(page(7)));
 }
 
+TEST(PageDb, PageZeroStaysTheRoots) {
+  fake::Environment env(kSmall);
+  EXPECT_EQ(page_db.acquire(Spa()).error(), Error::access_denied);
+  EXPECT_TRUE(page_db.add_mapping(Spa()));
+}
+
 TEST(PageDb, MappingCountSaturatesBelowTheMarks) {
   fake::Environment env(kSmall);
   for (unsigned i = 0; i < PageDb::kMaxMappings; ++i) ASSERT_TRUE(page_db.add_mapping(page(1)));
