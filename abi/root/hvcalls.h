@@ -49,6 +49,7 @@
 #define HVCALL_GET_VP_STATE 0x00e3
 #define HVCALL_SET_VP_STATE 0x00e4
 #define HVCALL_GET_VP_CPUID_VALUES 0x00f4
+#define HVCALL_READ_HYPERVISOR_LOG 0x4000 /* Partita's own */
 
 /* In 6.1's header, but user code needs them too. */
 #ifndef HVCALL_CREATE_VP
@@ -122,6 +123,24 @@ struct hv_input_get_system_property {
 	__u64 argument;
 };
 HV_ROOT_ABI_SIZE(hv_input_get_system_property, 16);
+
+/*
+ * ReadHypervisorLog: text from @position on, a count of bytes since boot; from the oldest byte that
+ * is left if that one is gone. No bytes: the reader has caught up.
+ */
+struct hv_input_read_hypervisor_log {
+	__u64 position;
+};
+HV_ROOT_ABI_SIZE(hv_input_read_hypervisor_log, 8);
+
+struct hv_output_read_hypervisor_log {
+	__u64 next_position;
+	__u32 bytes;
+	__u32 rsvd;
+	char text[1008];
+};
+HV_ROOT_ABI_SIZE(hv_output_read_hypervisor_log, 1024);
+HV_ROOT_ABI_AT(hv_output_read_hypervisor_log, text, 16);
 
 /* ---- memory ------------------------------------------------------------------------------- */
 

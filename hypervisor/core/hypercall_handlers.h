@@ -3,6 +3,7 @@
 // before they run: hypercall_table.h. They return what goes to the caller, or the error.
 #pragma once
 
+#include "abi/partita/hypercall.h"
 #include "abi/tlfs/hypercall.h"
 #include "hypervisor/core/hypercall_table.h"
 
@@ -88,6 +89,8 @@ Result<abi::HvOutputAddLogicalProcessor> add_logical_processor(
 Result<abi::HvOutputGetSystemProperty> get_system_property(Call&,
                                                            const abi::HvInputGetSystemProperty&);
 Result<> notify_partition_event(Call&, const abi::HvInputNotifyPartitionEvent&);
+Result<abi::HvOutputReadHypervisorLog> read_hypervisor_log(Call&,
+                                                           const abi::HvInputReadHypervisorLog&);
 
 // The VPs a set names, one bit each. Errors: invalid_hypercall_input (banks missing or too many),
 // invalid_parameter (format), invalid_vp_index (no such VP).

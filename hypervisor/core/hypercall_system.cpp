@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// The root's calls about the machine: logical processors, system properties, statistics. A
-// statistics page is an array of counters [Linux mshv_debugfs_counters.c] in the object's pool,
+// The root's calls about the machine: logical processors, system properties, statistics, the log.
+// A statistics page is an array of counters [Linux mshv_debugfs_counters.c] in the object's pool,
 // shown to the root; it is brought up to date by every call that maps it.
 #include "hypervisor/core/hypercall_handlers.h"
+#include "hypervisor/core/log_ring.h"
 
 namespace hv {
 
@@ -181,6 +182,14 @@ Result<> notify_partition_event(Call&, const abi::HvInputNotifyPartitionEvent& i
     default:
       return fail(Error::invalid_parameter);
   }
+}
+
+Result<abi::HvOutputReadHypervisorLog> read_hypervisor_log(
+    Call&, const abi::HvInputReadHypervisorLog& in) {
+  abi::HvOutputReadHypervisorLog out{};
+  out.next_position = in.position;
+  out.bytes = static_cast<uint32_t>(read_log(out.next_position, out.text, sizeof(out.text)));
+  return out;
 }
 
 }  // namespace hv

@@ -13,6 +13,7 @@ namespace {
 
 using enum abi::HvCall;
 using enum HypercallTarget;
+using abi::HvCallReadHypervisorLog;
 constexpr VariableHeader kVariable = VariableHeader::yes;
 
 constexpr uint64_t kCreatePartitions = privilege(abi::kHvPrivilegeCreatePartitionsBit);
@@ -83,14 +84,23 @@ constexpr HypercallRow kTable[] = {
     ROW(GetVpState, get_vp_state, child, kCreatePartitions, kVariable),
     ROW(SetVpState, set_vp_state, child, kCreatePartitions, kVariable),
     ROW(GetVpCpuidValues, get_vp_cpuid_values, child, kCreatePartitions),
+    ROW(ReadHypervisorLog, read_hypervisor_log, none, kCpuManagement),
 };
 #undef ROW
 
-// Row number + 1 by code: one load on every hypercall.
+// Where a code's row number is: the TLFS's codes count up from 1, ours follow them.
+constexpr size_t kTlfsSlots = 0x110, kSlots = kTlfsSlots + abi::kHvPartitaCallCount;
+constexpr size_t slot_of(unsigned code) {
+  if (code < kTlfsSlots) return code;
+  const unsigned own = code - abi::kHvPartitaCallFirst;  // wraps to a huge number
+  return own < abi::kHvPartitaCallCount ? kTlfsSlots + own : kSlots;
+}
+
+// Row number + 1 by slot: one load on every hypercall.
 constexpr auto kIndex = [] {
-  std::array<uint8_t, 0x110> index{};
+  std::array<uint8_t, kSlots> index{};
   for (size_t i = 0; i < std::size(kTable); ++i)
-    index[static_cast<uint16_t>(kTable[i].code)] = static_cast<uint8_t>(i + 1);
+    index[slot_of(static_cast<uint16_t>(kTable[i].code))] = static_cast<uint8_t>(i + 1);
   return index;
 }();
 
@@ -111,8 +121,9 @@ static_assert(is_sorted_and_sound());
 constinit const std::span<const HypercallRow> hypercall_table{kTable};
 
 const HypercallRow* find_hypercall(uint16_t code) {
-  if (code >= kIndex.size() || kIndex[code] == 0) return nullptr;
-  return &kTable[kIndex[code] - 1];
+  const size_t slot = slot_of(code);
+  if (slot == kSlots || kIndex[slot] == 0) return nullptr;
+  return &kTable[kIndex[slot] - 1];
 }
 
 }  // namespace hv

@@ -151,6 +151,10 @@ int mshv_ioeventfd(struct mshv_partition *pt, const void __user *uargs);
 void mshv_doorbell_ring(u32 port);
 void mshv_ioeventfds_release(struct mshv_partition *pt);
 
+/* log.c */
+void mshv_log_start(void);
+void mshv_log_stop(void);
+
 /* synic.c */
 int mshv_synic_start(void);
 void mshv_synic_stop(void);

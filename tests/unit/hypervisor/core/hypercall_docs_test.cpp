@@ -64,7 +64,7 @@ std::string document() {
   out << "# Hypercalls\n\n"
          "Generated from `hypervisor/core/hypercall_table.cpp` by `hypercall_docs_test` (set\n"
          "`PARTITA_UPDATE_DOCS=1` to write this file anew). Parameter blocks are in\n"
-         "`abi/tlfs/hypercall*.h`.\n\n"
+         "`abi/tlfs/hypercall*.h`; codes from 4000 on are Partita's own, in `abi/partita/`.\n\n"
          "Sizes are bytes; *rep* marks what one repetition adds, *header* a call with a variable\n"
          "header, *fast* one that may pass its input in registers. *Target* is what the partition "
          "id\nin the input may name. A code that is not listed answers `INVALID_HYPERCALL_CODE`, a "

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT
 // For every row of the table a call that works, as Linux makes it, and one that its handler
 // refuses. A row without both is a failure.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <functional>
 #include <ostream>
 
+#include "abi/partita/hypercall.h"
 #include "abi/tlfs/partition.h"
 #include "abi/tlfs/synic.h"
 #include "hypervisor/core/hypercall_table.h"
+#include "hypervisor/core/log.h"
 #include "tests/fake/environment.h"
 #include "tests/fake/hypercall.h"
 
@@ -16,6 +19,7 @@ namespace hv {
 namespace {
 
 using enum abi::HvCall;
+using abi::HvCallReadHypervisorLog;
 using abi::HvStatus;
 using fake::call;
 using fake::counted;
@@ -766,6 +770,25 @@ const std::vector<RowCase>& cases() {
          return w.root(rep(HvCallGetVpCpuidValues, in, leaves, 16));
        },
        HvStatus::kInvalidVpIndex},
+      {HvCallReadHypervisorLog,
+       [](World& w) {
+         // The ring outlives a test: find its end, add to it.
+         uint64_t end = 0;
+         Reply reply;
+         for (;;) {
+           reply = w.root(simple(HvCallReadHypervisorLog, end, 0x400));
+           if (!reply.ok() || reply.as<abi::HvOutputReadHypervisorLog>().bytes == 0) break;
+           end = reply.as<abi::HvOutputReadHypervisorLog>().next_position;
+         }
+         log(LogLevel::info, "one line");
+         reply = w.root(simple(HvCallReadHypervisorLog, end, 0x400));
+         const auto out = reply.as<abi::HvOutputReadHypervisorLog>();
+         EXPECT_THAT(std::string(out.text, out.bytes), testing::EndsWith("] hv: one line\n"));
+         EXPECT_EQ(out.next_position, end + out.bytes);
+         return reply;
+       },
+       [](World& w) { return w.guest(simple(HvCallReadHypervisorLog, uint64_t{0}, 0x400)); },
+       HvStatus::kAccessDenied},
   };
   return all;
 }
