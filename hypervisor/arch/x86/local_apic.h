@@ -125,6 +125,10 @@ class LocalApic {
   bool has_pending() const { return highest_pending() >= 0; }
   // The highest vector in IRR, whether the processor priority lets it through or not; -1: none.
   int highest_requested() const;
+  // Whether nothing of its priority class or above is in service.
+  bool outranks_service(uint8_t vector) const {
+    return vector >> 4 > (in_service() < 0 ? 0 : in_service() >> 4);
+  }
   // The vector was injected: IRR to ISR.
   void acknowledge(uint8_t vector);
   // Undoes acknowledge() for an injection that did not happen.

@@ -74,6 +74,10 @@ struct Vcpu final : Vp {
 
   // Injected at the next entry; what an intercept interrupted goes first.
   PendingEvent event;
+  // The virtual interrupt that the last entry offered; -1: none. See svm/inject.cpp.
+  int offered_vector = -1;
+  bool offer_acknowledged = false;
+  bool offered_extint = false;
   bool nmi_pending = false;
   bool nmi_blocked = false;  // between NMI delivery and IRET
   bool idle_wait = false;    // halted by the guest-idle MSR: wakes for interrupts even with IF=0

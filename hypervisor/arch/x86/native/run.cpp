@@ -87,6 +87,7 @@ void enter(X86Lp& lp, Vcpu& vcpu) {
   if (must_leave(lp, vcpu)) [[unlikely]] {
     lp.enter_guest();
     // Nothing was delivered: keep the event for the next try.
+    if (vcpu.offered_vector >= 0) svm::settle_injection(vcpu);
     vcpu.event.raw = v.event_injection;
     return;
   }

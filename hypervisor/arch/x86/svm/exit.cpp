@@ -219,6 +219,7 @@ void handle_exit(Vcpu& vcpu) {
   ++vcpu.counters.exits;
   const uint64_t guest_tpr = VirtualInterrupt::Tpr::get(v.virtual_interrupt) << 4;
   if (guest_tpr != (vcpu.apic.tpr() & 0xf0)) vcpu.apic.set_tpr(static_cast<uint8_t>(guest_tpr));
+  if (vcpu.offered_vector >= 0) settle_injection(vcpu);
   if (vcpu.apic.skip_offered) x86::settle_lazy_eoi(vcpu);
   if (PendingEvent::Valid::test(v.exit_interrupt_info)) [[unlikely]]
     recover_interrupted_event(vcpu);
@@ -232,7 +233,6 @@ void handle_exit(Vcpu& vcpu) {
     case Exit::nested_page_fault: return on_nested_fault(vcpu);
     case Exit::interrupt: return cpu::take_interrupts();
     case Exit::nmi: return x86::take_nmi();
-    case Exit::virtual_interrupt: return;  // the guest can take one now
     case Exit::xsetbv: return on_xsetbv(vcpu);
     case Exit::wbinvd: return on_cache_flush(vcpu, Op::kWbinvd);
     case Exit::invd: return on_cache_flush(vcpu, Op::kInvd);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Events into the guest, in the order of [APM2 8.5]: what an intercept interrupted, NMI, external
-// and APIC interrupts. One event goes with an entry; for the rest a virtual interrupt is left
-// pending, whose delivery is intercepted as soon as the guest could take it.
+// and APIC interrupts. Interrupts are offered as virtual interrupts: the processor delivers one as
+// soon as RFLAGS.IF, the interrupt shadow and CR8 allow, without an exit. What it did with the offer
+// is read at the next exit. Event injection carries what must arrive at once; not interrupts, since
+// an emulator is known that may deliver an injected one a second time.
 
 #include "hypervisor/arch/x86/lazy_eoi.h"
 #include "hypervisor/arch/x86/svm/svm.h"
@@ -15,66 +17,69 @@ uint64_t make_event(uint64_t type, uint8_t vector) {
   return PendingEvent::Valid::set(PendingEvent::Type::set(vector, type), 1);
 }
 
-// An exit as soon as the guest can take an interrupt of this priority class.
-void request_window(Vmcb& v, unsigned priority = 15, bool obey_tpr = false) {
-  v.virtual_interrupt = VirtualInterrupt::Irq::set(v.virtual_interrupt, 1);
-  v.virtual_interrupt = VirtualInterrupt::IgnoreTpr::set(v.virtual_interrupt, !obey_tpr);
-  v.virtual_interrupt = VirtualInterrupt::Priority::set(v.virtual_interrupt, priority);
-  v.intercept3 |= intercept3::kVintr;
+void offer(Vcpu& vcpu, uint8_t vector, bool ignore_tpr) {
+  uint64_t& word = vcpu.vmcb->virtual_interrupt;
+  word = VirtualInterrupt::Vector::set(VirtualInterrupt::Irq::set(word, 1), vector);
+  word = VirtualInterrupt::Priority::set(VirtualInterrupt::IgnoreTpr::set(word, ignore_tpr),
+                                         vector >> 4);
+  vcpu.offered_vector = vector;
 }
 
-void withdraw_window(Vmcb& v) {
-  if (!(v.intercept3 & intercept3::kVintr)) return;
-  v.virtual_interrupt = VirtualInterrupt::Irq::set(v.virtual_interrupt, 0);
-  v.intercept3 &= ~intercept3::kVintr;
-}
-
-// What CR8 alone holds back shows up when the guest lowers it, without an exit of ours in between.
-void request_tpr_window(Vcpu& vcpu, int highest) {
-  if (highest >> 4 <= vcpu.apic.tpr() >> 4)
-    request_window(*vcpu.vmcb, static_cast<unsigned>(highest) >> 4, true);
-}
-
-void inject_interrupt(Vcpu& vcpu, bool open) {
-  const int highest = vcpu.apic.highest_requested();
-  if (highest < 0) [[likely]]
+// An interrupt that the guest takes with the entry is in service from now on, so that the lazy EOI
+// can be offered with it; one that has to wait stays requested.
+void offer_apic_interrupt(Vcpu& vcpu, bool now) {
+  const int requested = vcpu.apic.highest_requested();
+  if (requested < 0) [[likely]]
     return;
-  const int vector = vcpu.apic.highest_pending();
-  if (vector < 0) return request_tpr_window(vcpu, highest);
-  if (!open) return request_window(*vcpu.vmcb);
-  vcpu.apic.acknowledge(static_cast<uint8_t>(vector));
-  ++vcpu.counters.interrupts;
-  vcpu.vmcb->event_injection = make_event(PendingEvent::kInterrupt, static_cast<uint8_t>(vector));
+  const auto vector = static_cast<uint8_t>(requested);
+  if (!vcpu.apic.outranks_service(vector)) return;
+  offer(vcpu, vector, false);
+  if (!now || vector >> 4 <= vcpu.apic.tpr() >> 4) return;
+  vcpu.apic.acknowledge(vector);
+  vcpu.offer_acknowledged = true;
   x86::offer_lazy_eoi(vcpu);
-  if (vcpu.apic.has_pending()) request_window(*vcpu.vmcb);
 }
 
 }  // namespace
 
 void prepare_injection(Vcpu& vcpu) {
   Vmcb& v = *vcpu.vmcb;
-  withdraw_window(v);
   v.event_injection = 0;
   const bool shadow = v.interrupt_shadow & 1;
-  const bool open = (v.rflags & x86::rflags::kIf) && !shadow;
+  bool now = (v.rflags & x86::rflags::kIf) && !shadow;
   if (vcpu.event.valid()) {
     v.event_injection = vcpu.event.raw;
     vcpu.event.raw = 0;
-    if (vcpu.apic.has_pending()) request_window(v);
+    now = false;
   } else if (vcpu.nmi_pending && !vcpu.nmi_blocked && !shadow) {
     vcpu.nmi_pending = false;
     vcpu.nmi_blocked = true;
     v.intercept3 |= intercept3::kIret;
     v.event_injection = make_event(PendingEvent::kNmi, x86::vector::kNmi);
-    if (vcpu.apic.has_pending()) request_window(v);
-  } else if (vcpu.has(VpRequest::extint)) {
-    if (open && vcpu.take(VpRequest::extint))
-      v.event_injection = make_event(PendingEvent::kInterrupt, vcpu.extint_vector.load());
-    else
-      request_window(v);
-  } else {
-    inject_interrupt(vcpu, open);
+    now = false;
   }
+  if (vcpu.has(VpRequest::extint)) [[unlikely]] {
+    vcpu.offered_extint = true;
+    return offer(vcpu, vcpu.extint_vector.load(), true);
+  }
+  offer_apic_interrupt(vcpu, now);
+}
+
+void settle_injection(Vcpu& vcpu) {
+  const bool taken = !VirtualInterrupt::Irq::test(vcpu.vmcb->virtual_interrupt);
+  const auto vector = static_cast<uint8_t>(vcpu.offered_vector);
+  if (vcpu.offered_extint) {
+    if (taken) vcpu.take(VpRequest::extint);
+  } else if (taken && !vcpu.offer_acknowledged) {
+    vcpu.apic.acknowledge(vector);
+  } else if (!taken && vcpu.offer_acknowledged) {
+    x86::withdraw_lazy_eoi(vcpu);
+    vcpu.apic.unacknowledge(vector);
+  }
+  vcpu.counters.interrupts += taken;
+  vcpu.vmcb->virtual_interrupt = VirtualInterrupt::Irq::set(vcpu.vmcb->virtual_interrupt, 0);
+  vcpu.offered_vector = -1;
+  vcpu.offer_acknowledged = vcpu.offered_extint = false;
 }
 
 void recover_interrupted_event(Vcpu& vcpu) {

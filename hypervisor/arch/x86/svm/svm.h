@@ -53,8 +53,10 @@ unsigned fetch_bytes(Vcpu& vcpu, uint8_t (&bytes)[15]);
 void complete_instruction(Vcpu& vcpu, uint8_t length);
 
 // --- inject.cpp: events into the guest ---
-// Chooses what the next entry delivers; asks for an exit when the guest can take what waits.
+// Chooses what the next entry delivers or offers.
 void prepare_injection(Vcpu& vcpu);
+// After an exit, or instead of the entry, if an interrupt was offered: did the guest take it?
+void settle_injection(Vcpu& vcpu);
 // After an exit that interrupted the delivery of an event: it is delivered again.
 void recover_interrupted_event(Vcpu& vcpu);
 
