@@ -65,11 +65,14 @@ class Registers : public testing::Test {
     const auto before = arch::get_register(vcpu, name);
     const auto result = set(name, value);
     EXPECT_FALSE(result) << std::hex << static_cast<uint32_t>(name) << " = " << value;
-    if (!result) EXPECT_EQ(result.error(), error);
+    if (!result) {
+      EXPECT_EQ(result.error(), error);
+    }
     const auto after = arch::get_register(vcpu, name);
-    if (before && after)
+    if (before && after) {
       EXPECT_EQ(std::memcmp(&*before, &*after, sizeof(*after)), 0)
           << "changed " << std::hex << static_cast<uint32_t>(name);
+    }
   }
   // Every name that can be read.
   std::vector<HvRegisterName> all_names() {

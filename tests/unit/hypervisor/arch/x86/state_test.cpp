@@ -236,8 +236,9 @@ class Translate : public State {
   void map(uint64_t rights) { entry(0x4000) = 0x5000 | rights; }
   Code code(uint64_t flags, uint64_t address = 0x10) {
     const arch::Translation result = arch::translate_gva(vcpu, Gva(address), flags);
-    if (static_cast<Code>(result.result_code) == HvTranslateGvaSuccess)
+    if (static_cast<Code>(result.result_code) == HvTranslateGvaSuccess) {
       EXPECT_EQ(result.gpa, Gpa(0x5000 + address));
+    }
     return static_cast<Code>(result.result_code);
   }
 };
