@@ -14,7 +14,7 @@ struct ListLink {
   bool linked = false;
 };
 
-template <class T, ListLink<T> T::*Link>
+template <class T, ListLink<T> T::* Link>
 class List {
  public:
   bool empty() const { return head_ == nullptr; }

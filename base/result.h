@@ -81,16 +81,16 @@ class [[nodiscard]] Result<void, E> {
 #define HV_CONCAT(a, b) HV_CONCAT_INNER(a, b)
 
 // Returns the error of `expression` from the calling function, if there is one.
-#define HV_TRY(expression)                                          \
-  do {                                                              \
-    auto hv_try_result = (expression);                              \
+#define HV_TRY(expression)                                              \
+  do {                                                                  \
+    auto hv_try_result = (expression);                                  \
     if (!hv_try_result) return base::Unexpected{hv_try_result.error()}; \
   } while (false)
 
 // Declares or assigns `target` from the value of `expression`, or returns its error.
 #define HV_TRY_ASSIGN(target, expression) \
   HV_TRY_ASSIGN_INNER(HV_CONCAT(hv_try_, __LINE__), target, expression)
-#define HV_TRY_ASSIGN_INNER(temporary, target, expression)         \
-  auto temporary = (expression);                                   \
-  if (!temporary) return base::Unexpected{temporary.error()};      \
+#define HV_TRY_ASSIGN_INNER(temporary, target, expression)    \
+  auto temporary = (expression);                              \
+  if (!temporary) return base::Unexpected{temporary.error()}; \
   target = *std::move(temporary)

@@ -159,9 +159,9 @@ struct HvOutputGetVpState {
 HV_ABI_STRUCT(HvOutputGetVpState, 0xc8);
 HV_ABI_AT(HvOutputGetVpState, synthetic_timers_state, 0x0);
 
-// MapVpStatePage as Linux first had it; later kernels narrow `type` to 16 bits, then input_vtl, flags
-// (bit 0: a location is requested) and a qword with that page number follow. Little endian keeps
-// both readable as long as VTL and flags are 0.
+// MapVpStatePage as Linux first had it; later kernels narrow `type` to 16 bits, then input_vtl,
+// flags (bit 0: a location is requested) and a qword with that page number follow. Little endian
+// keeps both readable as long as VTL and flags are 0.
 struct HvInputMapVpStatePage {
   uint64_t partition_id;
   uint32_t vp_index;

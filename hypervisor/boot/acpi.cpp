@@ -33,7 +33,8 @@ uint8_t sum(const void* data, size_t bytes) {
 
 uint64_t find_rsdp_in(uint64_t from, uint64_t to) {
   for (uint64_t at = from; at + sizeof(Rsdp) <= to; at += 16)
-    if (!memcmp(reinterpret_cast<void*>(at), "RSD PTR ", 8) && !sum(reinterpret_cast<void*>(at), 20))
+    if (!memcmp(reinterpret_cast<void*>(at), "RSD PTR ", 8) &&
+        !sum(reinterpret_cast<void*>(at), 20))
       return at;
   return 0;
 }
@@ -87,8 +88,7 @@ void hide(Header* table) {
 void visit(Header* table, BootInfo& info, bool hide_iommu) {
   if (!memcmp(table->signature, "APIC", 4)) read_madt(table, info);
   if (!memcmp(table->signature, "FACP", 4)) read_fadt(table, info);
-  if (hide_iommu &&
-      (!memcmp(table->signature, "IVRS", 4) || !memcmp(table->signature, "DMAR", 4)))
+  if (hide_iommu && (!memcmp(table->signature, "IVRS", 4) || !memcmp(table->signature, "DMAR", 4)))
     hide(table);
 }
 

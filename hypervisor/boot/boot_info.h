@@ -54,7 +54,8 @@ struct BootInfo {
   uint32_t memory_range_count;
   MemoryRange memory[kMaxMemoryRanges];
 
-  // Where the root partition's VP 0 starts: 64-bit, paging on with `root_page_tables`, RSI = params.
+  // Where the root partition's VP 0 starts: 64-bit, paging on with `root_page_tables`, RSI =
+  // params.
   uint64_t root_entry, root_params, root_page_tables, root_gdt, root_gdt_limit, root_stack;
 
   char command_line[256];

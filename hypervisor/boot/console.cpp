@@ -16,7 +16,9 @@ uint8_t in8(uint16_t port) {
   asm volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
   return value;
 }
-void out8(uint16_t port, uint8_t value) { asm volatile("outb %0, %1" : : "a"(value), "Nd"(port)); }
+void out8(uint16_t port, uint8_t value) {
+  asm volatile("outb %0, %1" : : "a"(value), "Nd"(port));
+}
 
 void put(char c) {
   if (debug_port_present) out8(kDebugPort, static_cast<uint8_t>(c));

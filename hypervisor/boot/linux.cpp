@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Linux's 64-bit boot protocol [Documentation/x86/boot.rst]. Kernel and initrd move to where they
-// may stay; boot parameters, identity page tables and a GDT sit in low memory, which Linux reclaims.
+// may stay; boot parameters, identity page tables and a GDT sit in low memory, which Linux
+// reclaims.
 
 #include <cstring>
 

@@ -105,13 +105,21 @@ extern char trampoline_start[], trampoline_end[], trampoline_data[];
 }
 
 namespace detail {
-inline void say_one(std::string_view text) { print(text); }
-inline void say_one(const char* text) { print(text); }
-inline void say_one(uint64_t number) { print_number(number); }
+inline void say_one(std::string_view text) {
+  print(text);
+}
+inline void say_one(const char* text) {
+  print(text);
+}
+inline void say_one(uint64_t number) {
+  print_number(number);
+}
 struct Hex {
   uint64_t value;
 };
-inline void say_one(Hex hex) { print_hex(hex.value); }
+inline void say_one(Hex hex) {
+  print_hex(hex.value);
+}
 }  // namespace detail
 using detail::Hex;
 

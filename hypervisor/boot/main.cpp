@@ -26,9 +26,9 @@ constexpr uint64_t kMiB = 1024 * 1024;
 // of the root's second-level map into 4 KB pages.
 uint64_t region_bytes(uint64_t ram, uint64_t frames, uint32_t lps) {
   const uint64_t gigabytes = base::align_up(ram, 1024 * kMiB) >> 30;
-  return base::align_up(6 * kMiB + lps * 512 * 1024 + gigabytes * (2 * kMiB + 128 * 1024) +
-                            frames * sizeof(uint16_t),
-                        2 * kMiB);
+  return base::align_up(
+      6 * kMiB + lps * 512 * 1024 + gigabytes * (2 * kMiB + 128 * 1024) + frames * sizeof(uint16_t),
+      2 * kMiB);
 }
 
 [[noreturn]] void boot_bare(Handover& handover, BootInfo& info) {
@@ -90,7 +90,8 @@ BootInfo& build_info(Handover& handover, BootInfo& draft) {
   info.magic = kBootInfoMagic;
 
   say("hypervisor at ", Hex{base}, ", ", bytes / kMiB, " MiB of ",
-      total_ram(handover) / kMiB + bytes / kMiB, " MiB; reserve ", info.reserve_size / kMiB, " MiB");
+      total_ram(handover) / kMiB + bytes / kMiB, " MiB; reserve ", info.reserve_size / kMiB,
+      " MiB");
   start_processors(info, image.entry);
   say("entering the root partition with ", uint64_t{info.lp_count}, " processor(s)");
   enter_hypervisor(image.entry, &info, 0, info.page_tables, stack_top(0, 0));

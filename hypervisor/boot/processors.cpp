@@ -32,10 +32,14 @@ uint64_t rdmsr(uint32_t msr) {
   return uint64_t{high} << 32 | low;
 }
 void wrmsr(uint32_t msr, uint64_t value) {
-  asm volatile("wrmsr" : : "c"(msr), "a"(static_cast<uint32_t>(value)),
-               "d"(static_cast<uint32_t>(value >> 32)));
+  asm volatile("wrmsr"
+               :
+               : "c"(msr), "a"(static_cast<uint32_t>(value)),
+                 "d"(static_cast<uint32_t>(value >> 32)));
 }
-bool x2apic() { return (rdmsr(kApicBaseMsr) & 0xc00) == 0xc00; }
+bool x2apic() {
+  return (rdmsr(kApicBaseMsr) & 0xc00) == 0xc00;
+}
 
 volatile uint32_t* apic_register(const BootInfo& info, unsigned offset) {
   return reinterpret_cast<volatile uint32_t*>(info.local_apic_base + offset);
@@ -61,8 +65,7 @@ void wait_microseconds(unsigned count) {
   const uint64_t entry = target.entry;
   const BootInfo* info = target.info;
   arrived = 1;
-  enter_hypervisor(entry, info, lp, info->page_tables,
-                   stack_top(static_cast<unsigned>(lp), 0));
+  enter_hypervisor(entry, info, lp, info->page_tables, stack_top(static_cast<unsigned>(lp), 0));
 }
 
 bool start(const BootInfo& info, uint32_t apic_id, uint32_t lp) {

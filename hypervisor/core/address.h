@@ -28,7 +28,9 @@ class Address {
   constexpr uint64_t page() const { return value_ >> kPageShift; }
   constexpr uint64_t offset() const { return value_ & (kPageSize - 1); }
   constexpr Address page_base() const { return Address(value_ & ~(kPageSize - 1)); }
-  constexpr bool is_aligned(uint64_t alignment) const { return base::is_aligned(value_, alignment); }
+  constexpr bool is_aligned(uint64_t alignment) const {
+    return base::is_aligned(value_, alignment);
+  }
 
   constexpr Address operator+(uint64_t bytes) const { return Address(value_ + bytes); }
   constexpr uint64_t operator-(Address other) const { return value_ - other.value_; }

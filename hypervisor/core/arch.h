@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the core asks of the architecture. hypervisor/arch/x86 implements it for both vendors; hosted
-// tests link the same code over a fake CPU. VPs passed to the register functions are stopped
+// What the core asks of the architecture. hypervisor/arch/x86 implements it for both vendors;
+// hosted tests link the same code over a fake CPU. VPs passed to the register functions are stopped
 // (is_stopped) unless a function says otherwise.
 #pragma once
 

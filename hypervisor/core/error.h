@@ -47,6 +47,8 @@ enum class Error : uint8_t {
 template <class T = void>
 using Result = base::Result<T, Error>;
 
-inline base::Unexpected<Error> fail(Error error) { return base::Unexpected<Error>{error}; }
+inline base::Unexpected<Error> fail(Error error) {
+  return base::Unexpected<Error>{error};
+}
 
 }  // namespace hv

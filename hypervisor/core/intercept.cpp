@@ -17,7 +17,9 @@ using abi::HvInterceptType;
 constexpr uint32_t kAllAccesses = abi::kHvInterceptAccessReadMask |
                                   abi::kHvInterceptAccessWriteMask |
                                   abi::kHvInterceptAccessExecuteMask;
-constexpr unsigned index_of(HvInterceptType type) { return static_cast<unsigned>(type); }
+constexpr unsigned index_of(HvInterceptType type) {
+  return static_cast<unsigned>(type);
+}
 
 enum class Kind : uint8_t { unsupported, simple, with_parameter };
 
@@ -27,25 +29,31 @@ Kind kind_of(HvInterceptType type) {
     case HvInterceptType::HvInterceptTypeX64IoPortRange:
     case HvInterceptType::HvInterceptTypeX64Cpuid:
     case HvInterceptType::HvInterceptTypeException:
-    case HvInterceptType::HvInterceptTypeX64MsrIndex: return Kind::with_parameter;
+    case HvInterceptType::HvInterceptTypeX64MsrIndex:
+      return Kind::with_parameter;
     case HvInterceptType::HvInterceptTypeX64Msr:
     case HvInterceptType::HvInterceptTypeHypercall:
     case HvInterceptType::HvInterceptTypeUnknownSynicConnection:
     case HvInterceptType::HvInterceptTypeX64ApicEoi:
-    case HvInterceptType::HvInterceptTypeRetargetInterruptWithUnknownDeviceId: return Kind::simple;
-    default: return Kind::unsupported;
+    case HvInterceptType::HvInterceptTypeRetargetInterruptWithUnknownDeviceId:
+      return Kind::simple;
+    default:
+      return Kind::unsupported;
   }
 }
 
 bool is_parameter(HvInterceptType type, abi::HvInterceptParameters parameter) {
   constexpr unsigned kExceptions = 32;
   switch (type) {
-    case HvInterceptType::HvInterceptTypeX64IoPort: return parameter.as_uint64 <= 0xffff;
+    case HvInterceptType::HvInterceptTypeX64IoPort:
+      return parameter.as_uint64 <= 0xffff;
     case HvInterceptType::HvInterceptTypeX64IoPortRange:
       return parameter.as_uint64 <= 0xffffffff &&
              parameter.io_port_range.base <= parameter.io_port_range.end;
-    case HvInterceptType::HvInterceptTypeException: return parameter.as_uint64 < kExceptions;
-    default: return parameter.as_uint64 <= 0xffffffff;
+    case HvInterceptType::HvInterceptTypeException:
+      return parameter.as_uint64 < kExceptions;
+    default:
+      return parameter.as_uint64 <= 0xffffffff;
   }
 }
 
@@ -235,8 +243,7 @@ namespace {
 constexpr unsigned kSint = abi::kHvSynicInterceptionSintIndex;
 
 bool post_note(Vp& vp, const abi::HvMessage& note) {
-  return vp.synic.accepts_messages(kSint) &&
-         vp.synic.post(vp, kSint, note) == Synic::Post::posted;
+  return vp.synic.accepts_messages(kSint) && vp.synic.post(vp, kSint, note) == Synic::Post::posted;
 }
 
 // Any of the parent's VPs may take a note: the preferred one, the one on this LP, another.

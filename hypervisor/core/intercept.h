@@ -31,8 +31,8 @@ class InterceptTable {
   // --- Of the child this table belongs to ---
   // An access mask of 0 removes. Errors: invalid_parameter (type, mask, parameter),
   // insufficient_memory, no_resources.
-  Result<> install(Partition& child, abi::HvInterceptType type, abi::HvInterceptParameters parameter,
-                   uint32_t access_mask);
+  Result<> install(Partition& child, abi::HvInterceptType type,
+                   abi::HvInterceptParameters parameter, uint32_t access_mask);
   // The access mask installed, 0 if none. An I/O port is found in ranges too.
   uint32_t installed(abi::HvInterceptType type, uint64_t parameter = 0) const;
 
@@ -80,7 +80,7 @@ class InterceptTable {
   void drain(Partition& parent, Vp* preferred) HV_REQUIRES(lock_);
 
   mutable base::SpinLock lock_{45};
-  std::array<std::atomic<uint8_t>, kTypes> simple_{};     // access masks of types without parameter
+  std::array<std::atomic<uint8_t>, kTypes> simple_{};  // access masks of types without parameter
   std::array<std::atomic<uint16_t>, kTypes> with_parameter_{};  // entries of each type
   base::List<Entry, &Entry::link> entries_ HV_GUARDED_BY(lock_);
   HashTable<CpuidEntry, 32> cpuid_ HV_GUARDED_BY(lock_);

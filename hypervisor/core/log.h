@@ -17,7 +17,8 @@ class LogArg {
   template <class T>
     requires std::is_integral_v<T> || std::is_enum_v<T>
   constexpr LogArg(T value)
-      : number_(static_cast<uint64_t>(value)), signed_(std::is_signed_v<T> && std::is_integral_v<T>) {}
+      : number_(static_cast<uint64_t>(value)),
+        signed_(std::is_signed_v<T> && std::is_integral_v<T>) {}
   constexpr LogArg(std::string_view text) : text_(text), is_text_(true) {}
   constexpr LogArg(const char* text) : LogArg(std::string_view(text)) {}
 
@@ -69,8 +70,8 @@ template <class... Args>
 }  // namespace hv
 
 // States an invariant of ours; never used on data that crossed a trust boundary.
-#define HV_ASSERT(condition)                                                          \
-  do {                                                                                \
-    if (!(condition)) [[unlikely]]                                                    \
-      ::hv::panic("assertion failed: {} at {}:{}", #condition, __FILE__, __LINE__);   \
+#define HV_ASSERT(condition)                                                        \
+  do {                                                                              \
+    if (!(condition)) [[unlikely]]                                                  \
+      ::hv::panic("assertion failed: {} at {}:{}", #condition, __FILE__, __LINE__); \
   } while (false)

@@ -78,11 +78,16 @@ T* Synic::page(const Vp& vp, const std::atomic<uint64_t>& reg) const {
 
 Result<uint64_t> Synic::read(uint32_t msr) const {
   switch (msr) {
-    case abi::kHvX64MsrScontrol: return control_.load();
-    case abi::kHvX64MsrSversion: return uint64_t{abi::kHvSynicVersion1};
-    case abi::kHvX64MsrSiefp: return siefp_.load();
-    case abi::kHvX64MsrSimp: return simp_.load();
-    case abi::kHvX64MsrEom: return uint64_t{0};
+    case abi::kHvX64MsrScontrol:
+      return control_.load();
+    case abi::kHvX64MsrSversion:
+      return uint64_t{abi::kHvSynicVersion1};
+    case abi::kHvX64MsrSiefp:
+      return siefp_.load();
+    case abi::kHvX64MsrSimp:
+      return simp_.load();
+    case abi::kHvX64MsrEom:
+      return uint64_t{0};
     case abi::kHvX64MsrSirbp:
       if (!fixed_pages_) return fail(Error::inject_gp);
       return sirbp_.load();
@@ -94,10 +99,17 @@ Result<uint64_t> Synic::read(uint32_t msr) const {
 
 Result<> Synic::write(Vp& vp, uint32_t msr, uint64_t value) {
   switch (msr) {
-    case abi::kHvX64MsrScontrol: control_ = value; break;
-    case abi::kHvX64MsrSiefp: write_page(vp, siefp_, value); break;
-    case abi::kHvX64MsrSimp: write_page(vp, simp_, value); break;
-    case abi::kHvX64MsrEom: break;
+    case abi::kHvX64MsrScontrol:
+      control_ = value;
+      break;
+    case abi::kHvX64MsrSiefp:
+      write_page(vp, siefp_, value);
+      break;
+    case abi::kHvX64MsrSimp:
+      write_page(vp, simp_, value);
+      break;
+    case abi::kHvX64MsrEom:
+      break;
     case abi::kHvX64MsrSirbp:
       if (!fixed_pages_) return fail(Error::inject_gp);
       sirbp_ = PageNumber::set(value, PageNumber::get(sirbp_));
@@ -117,8 +129,8 @@ void Synic::write_page(Vp& vp, std::atomic<uint64_t>& reg, uint64_t value) {
   base::Guard guard(lock_);
   reg = value;
   // A page that comes up is empty: it is no message that was sent.
-  const bool comes_up = Enable::test(value) &&
-                        (!Enable::test(before) || PageNumber::get(value) != PageNumber::get(before));
+  const bool comes_up = Enable::test(value) && (!Enable::test(before) ||
+                                                PageNumber::get(value) != PageNumber::get(before));
   if (!comes_up) return;
   if (auto* const memory = page<uint8_t>(vp, reg)) std::memset(memory, 0, kPageSize);
 }
@@ -135,7 +147,9 @@ Result<> Synic::write_sint(Vp& vp, unsigned index, uint64_t value) {
   return {};
 }
 
-bool Synic::accepts_messages() const { return enabled() && Enable::test(simp_); }
+bool Synic::accepts_messages() const {
+  return enabled() && Enable::test(simp_);
+}
 
 bool Synic::accepts_messages(unsigned index) const {
   return accepts_messages() && !SintMasked::test(sint(index));
@@ -145,7 +159,9 @@ bool Synic::accepts_events(unsigned index) const {
   return enabled() && Enable::test(siefp_) && !SintMasked::test(sint(index));
 }
 
-bool Synic::has_ring() const { return enabled() && Enable::test(sirbp_); }
+bool Synic::has_ring() const {
+  return enabled() && Enable::test(sirbp_);
+}
 
 // --- Messages ---
 
@@ -184,8 +200,7 @@ void Synic::post_notifications(Vp& vp) {
   while (const uint16_t pending = intercept_pending_) {
     const abi::HvNotificationMessagePayload payload{
         static_cast<uint32_t>(std::countr_zero(pending))};
-    const auto message =
-        make_message(abi::HvMessageType::HvMessageTypeSynicSintIntercept, payload);
+    const auto message = make_message(abi::HvMessageType::HvMessageTypeSynicSintIntercept, payload);
     if (post_locked(vp, abi::kHvSynicInterceptionSintIndex, message) != Post::posted) return;
     intercept_pending_.fetch_and(static_cast<uint16_t>(~(1u << payload.sint_index)));
   }
@@ -194,8 +209,7 @@ void Synic::post_notifications(Vp& vp) {
 // --- Events ---
 
 Result<bool> Synic::signal(Vp& vp, unsigned sint, unsigned flag) {
-  auto* const flags =
-      accepts_events(sint) ? page<abi::HvSynicEventFlagsPage>(vp, siefp_) : nullptr;
+  auto* const flags = accepts_events(sint) ? page<abi::HvSynicEventFlagsPage>(vp, siefp_) : nullptr;
   if (!flags) return fail(Error::invalid_synic_state);
   const uint64_t bit = uint64_t{1} << (flag % 64);
   std::atomic_ref word(flags->event_flags[sint].flags[flag / 64]);

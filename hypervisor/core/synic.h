@@ -26,8 +26,8 @@ struct Partition;
 struct WaitingIntercept {
   base::ListLink<WaitingIntercept> link;
   Vp* vp = nullptr;
-  bool opaque = false;                // an intercept message lies in the VP's message page
-  std::array<uint64_t, 4> ended{};    // level-triggered vectors that it ended
+  bool opaque = false;              // an intercept message lies in the VP's message page
+  std::array<uint64_t, 4> ended{};  // level-triggered vectors that it ended
 };
 
 class Synic {
@@ -52,8 +52,8 @@ class Synic {
   bool has_ring() const;
   uint64_t sint(unsigned index) const { return sint_[index].load(std::memory_order_acquire); }
 
-  // Copies the message to its slot and raises the SINT. With a busy slot: the guest is told to write
-  // EOM, which calls retry_messages(); the caller keeps the message.
+  // Copies the message to its slot and raises the SINT. With a busy slot: the guest is told to
+  // write EOM, which calls retry_messages(); the caller keeps the message.
   Post post(Vp& vp, unsigned sint, const abi::HvMessage& message);
   // Sets an event flag; true if it was clear. Error: invalid_synic_state (off or masked).
   Result<bool> signal(Vp& vp, unsigned sint, unsigned flag);
@@ -95,7 +95,7 @@ class Synic {
   std::array<std::atomic<uint64_t>, abi::kHvSynicSintCount> sint_{};
   bool fixed_pages_ = false;
   std::atomic<uint16_t> notify_{0};
-  std::atomic<bool> look_{false};  // a slot that notify_ names may have become free
+  std::atomic<bool> look_{false};               // a slot that notify_ names may have become free
   std::atomic<uint16_t> intercept_pending_{0};  // as_intercept SINTs that wait for slot 0
   std::array<uint8_t, abi::kHvSynicSintCount> ring_head_ HV_GUARDED_BY(lock_){};
 
@@ -103,8 +103,8 @@ class Synic {
   Synic() { reset(); }
 };
 
-// Tries again to deliver what waits for a message slot of this VP: timers, ports, intercepts. Called
-// for an EOM or EOI of the VP (the vector does not matter) and when its SynIC was enabled.
+// Tries again to deliver what waits for a message slot of this VP: timers, ports, intercepts.
+// Called for an EOM or EOI of the VP (the vector does not matter) and when its SynIC was enabled.
 void retry_messages(Vp& vp);
 
 // If a slot that the parent waits for is free: suspends the VP with a SINT deliverable message for

@@ -36,7 +36,9 @@ Result<uint64_t> checked(uint64_t config) {
 
 }  // namespace
 
-void SyntheticTimers::reset() { timers_ = {}; }
+void SyntheticTimers::reset() {
+  timers_ = {};
+}
 
 Result<uint64_t> SyntheticTimers::read(uint32_t msr) const {
   const uint32_t index = msr - abi::kHvX64MsrStimer0Config;

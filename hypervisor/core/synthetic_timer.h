@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The four synthetic timers of a VP [TLFS 12.3], message and direct mode. They belong to the LP that
-// runs the VP, or to whoever holds it stopped.
+// The four synthetic timers of a VP [TLFS 12.3], message and direct mode. They belong to the LP
+// that runs the VP, or to whoever holds it stopped.
 #pragma once
 
 #include <array>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A virtual processor, as far as no architecture is concerned; hypervisor/arch/x86 derives Vcpu from
-// it. Other LPs talk to a VP only through `requests` and `suspend`, then wake() or kick it: the LP
-// that runs the VP consumes them before the next entry.
+// A virtual processor, as far as no architecture is concerned; hypervisor/arch/x86 derives Vcpu
+// from it. Other LPs talk to a VP only through `requests` and `suspend`, then wake() or kick it:
+// the LP that runs the VP consumes them before the next entry.
 #pragma once
 
 #include <atomic>
@@ -21,14 +21,14 @@ struct Partition;
 
 // Bits of Vp::requests.
 enum class VpRequest : uint64_t {
-  interrupt = 1 << 0,     // the virtual local APIC may have something to deliver
-  nmi = 1 << 1,           // one NMI is pending
-  init = 1 << 2,          // INIT arrived
-  startup = 1 << 3,       // SIPI arrived; its vector is in Vp::startup_vector
-  extint = 1 << 4,        // an external (8259) vector is pending in Vp::extint_vector
+  interrupt = 1 << 0,  // the virtual local APIC may have something to deliver
+  nmi = 1 << 1,        // one NMI is pending
+  init = 1 << 2,       // INIT arrived
+  startup = 1 << 3,    // SIPI arrived; its vector is in Vp::startup_vector
+  extint = 1 << 4,     // an external (8259) vector is pending in Vp::extint_vector
   flush_guest_tlb = 1 << 5,
-  timer = 1 << 6,         // a deadline of this VP may have passed
-  evaluate = 1 << 7,      // nothing but a reason to look again (registers or suspension changed)
+  timer = 1 << 6,     // a deadline of this VP may have passed
+  evaluate = 1 << 7,  // nothing but a reason to look again (registers or suspension changed)
 };
 
 // Bits of Vp::suspend; a VP executes only while all are clear.
@@ -67,7 +67,8 @@ struct Vp {
   bool pinned = false;  // root VP i lives on LP i
   uint64_t slice_end = 0;
 
-  // Earliest TSC at which this VP wants VpRequest::timer; kNever if at no time. Owned by `home`'s LP.
+  // Earliest TSC at which this VP wants VpRequest::timer; kNever if at no time. Owned by `home`'s
+  // LP.
   base::ListLink<Vp> timer_link;
   uint64_t deadline = kNever;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// One LP's queue of ready VPs and its list of deadlines. Any LP may add to it; only its own LP takes
-// from it, except an idle LP that steals a VP which is not pinned. Round robin with a time slice; a
-// VP that wakes goes first, so interactive work (the root's above all) waits for no slice.
+// One LP's queue of ready VPs and its list of deadlines. Any LP may add to it; only its own LP
+// takes from it, except an idle LP that steals a VP which is not pinned. Round robin with a time
+// slice; a VP that wakes goes first, so interactive work (the root's above all) waits for no slice.
 #pragma once
 
 #include "base/list.h"

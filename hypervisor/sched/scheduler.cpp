@@ -10,12 +10,14 @@ namespace hv {
 namespace sched {
 namespace {
 
-constexpr uint64_t kSlice100ns = 20'000;      // 2 ms
-constexpr uint64_t kGranularity100ns = 2'000; // a VP keeps its LP at least 0.2 ms against a waker
+constexpr uint64_t kSlice100ns = 20'000;       // 2 ms
+constexpr uint64_t kGranularity100ns = 2'000;  // a VP keeps its LP at least 0.2 ms against a waker
 
 RunQueue queues[kMaxLps];
 
-RunQueue& queue_of(const Lp& lp) { return queues[lp.index.value()]; }
+RunQueue& queue_of(const Lp& lp) {
+  return queues[lp.index.value()];
+}
 
 // Suspension decides unless an event undoes it: a request ends a halt, INIT and SIPI are always
 // heard by a VP that its parent lets run.
@@ -157,8 +159,7 @@ uint64_t next_event(Lp& lp, const Vp* running) {
   RunQueue& queue = queue_of(lp);
   const uint64_t deadline = queue.first_deadline.load();
   if (!running) return deadline;
-  return queue.waiting.load() == 0 || running->slice_end > deadline ? deadline
-                                                                    : running->slice_end;
+  return queue.waiting.load() == 0 || running->slice_end > deadline ? deadline : running->slice_end;
 }
 
 void expire(Lp& lp, uint64_t now) {

@@ -100,7 +100,9 @@ void Environment::run_on(unsigned index) {
   lps_.at(index).idle = false;
 }
 
-void Environment::load(unsigned lp_index, Vp* vp) { lp(lp_index).current = vp; }
+void Environment::load(unsigned lp_index, Vp* vp) {
+  lp(lp_index).current = vp;
+}
 
 Partition& Environment::make_child(uint64_t pages, uint64_t pool_pages) {
   Partition& child = *must(create_partition(root()), "create_partition");
@@ -148,10 +150,18 @@ struct fake::Seams {
 
 // --- core ---
 
-uint64_t read_tsc() { return Environment::current->tsc(); }
-Lp& this_lp() { return Environment::current->lp(fake::this_lp_index); }
-void kick_lp(Lp& lp) { fake::Seams::count_kick(lp); }
-uint8_t* hypercall_buffer() { return fake::hypercall_pages.bytes; }
+uint64_t read_tsc() {
+  return Environment::current->tsc();
+}
+Lp& this_lp() {
+  return Environment::current->lp(fake::this_lp_index);
+}
+void kick_lp(Lp& lp) {
+  fake::Seams::count_kick(lp);
+}
+uint8_t* hypercall_buffer() {
+  return fake::hypercall_pages.bytes;
+}
 
 void console_write(std::string_view text) {
   if (!Environment::current) return;
@@ -168,17 +178,25 @@ void panic(std::string_view format, const LogArg* args, size_t count) {
 
 namespace x86 {
 
-void end_level_interrupt(uint8_t vector) { Environment::current->ended_levels.push_back(vector); }
-bool map_root_device_memory(Gpa) { return false; }
+void end_level_interrupt(uint8_t vector) {
+  Environment::current->ended_levels.push_back(vector);
+}
+bool map_root_device_memory(Gpa) {
+  return false;
+}
 void take_nmi() {}
-void reset_machine(std::string_view) { ++Environment::current->machine_resets; }
+void reset_machine(std::string_view) {
+  ++Environment::current->machine_resets;
+}
 
 }  // namespace x86
 
 namespace svm {
 
 // Statics of the image have no system-physical address here, and nothing dereferences it.
-Spa image_address(const void*) { return {}; }
+Spa image_address(const void*) {
+  return {};
+}
 
 }  // namespace svm
 

@@ -72,8 +72,8 @@ class Environment {
   Gpa free_page();
 
   // --- What reached the machine ---
-  std::string console;                 // log lines and panics
-  std::vector<uint8_t> ended_levels;   // physical EOIs
+  std::string console;                // log lines and panics
+  std::vector<uint8_t> ended_levels;  // physical EOIs
   unsigned machine_resets = 0;
 
   static Environment* current;

@@ -19,7 +19,7 @@ enum { kThreads = 4, kBlock = 4096, kMaxBlocks = 32 };
 struct worker {
   pthread_t thread;
   uint64_t first, blocks;  // the part of the file that is this thread's own
-  uint32_t *generation;    // what each block was last written with
+  uint32_t* generation;    // what each block was last written with
   uint64_t operations, slowest_us, wrong;
   uint64_t random;
 };
@@ -33,42 +33,44 @@ static double now(void) {
   return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static uint64_t next_random(uint64_t *state) {  // xorshift64
+static uint64_t next_random(uint64_t* state) {  // xorshift64
   *state ^= *state << 13;
   *state ^= *state >> 7;
   *state ^= *state << 17;
   return *state;
 }
 
-static void fill(uint64_t *block, uint64_t place, uint32_t generation) {
-  for (int i = 0; i < kBlock / 8; i++) block[i] = place << 32 ^ (uint64_t)generation << 16 ^ (uint64_t)i;
+static void fill(uint64_t* block, uint64_t place, uint32_t generation) {
+  for (int i = 0; i < kBlock / 8; i++)
+    block[i] = place << 32 ^ (uint64_t)generation << 16 ^ (uint64_t)i;
 }
 
-static void die(const char *what) {
+static void die(const char* what) {
   printf("disk_load: %s: %s\n", what, strerror(errno));
   exit(1);
 }
 
-static void transfer(struct worker *w, int write, uint64_t first, uint64_t count, char *buffer) {
+static void transfer(struct worker* w, int write, uint64_t first, uint64_t count, char* buffer) {
   const double start = now();
   const size_t size = count * kBlock;
   const off_t offset = (off_t)(first * kBlock);
-  const ssize_t done = write ? pwrite(file, buffer, size, offset) : pread(file, buffer, size, offset);
+  const ssize_t done =
+      write ? pwrite(file, buffer, size, offset) : pread(file, buffer, size, offset);
   if (done != (ssize_t)size) die(write ? "write" : "read");
   const uint64_t took = (uint64_t)((now() - start) * 1e6);
   if (took > w->slowest_us) w->slowest_us = took;
   w->operations++;
 }
 
-static void write_blocks(struct worker *w, uint64_t first, uint64_t count, char *buffer) {
+static void write_blocks(struct worker* w, uint64_t first, uint64_t count, char* buffer) {
   for (uint64_t i = 0; i < count; i++) {
     const uint64_t place = first + i;
-    fill((uint64_t *)(void *)(buffer + i * kBlock), place, ++w->generation[place - w->first]);
+    fill((uint64_t*)(void*)(buffer + i * kBlock), place, ++w->generation[place - w->first]);
   }
   transfer(w, 1, first, count, buffer);
 }
 
-static void check_blocks(struct worker *w, uint64_t first, uint64_t count, char *buffer) {
+static void check_blocks(struct worker* w, uint64_t first, uint64_t count, char* buffer) {
   uint64_t expected[kBlock / 8];
   transfer(w, 0, first, count, buffer);
   for (uint64_t i = 0; i < count; i++) {
@@ -77,9 +79,9 @@ static void check_blocks(struct worker *w, uint64_t first, uint64_t count, char 
   }
 }
 
-static void *work(void *argument) {
-  struct worker *w = argument;
-  char *buffer = aligned_alloc(kBlock, (size_t)kBlock * kMaxBlocks);
+static void* work(void* argument) {
+  struct worker* w = argument;
+  char* buffer = aligned_alloc(kBlock, (size_t)kBlock * kMaxBlocks);
   w->generation = calloc(w->blocks, sizeof *w->generation);
   if (!buffer || !w->generation) die("memory");
   for (uint64_t at = 0; at < w->blocks; at += kMaxBlocks)
@@ -93,7 +95,7 @@ static void *work(void *argument) {
   return NULL;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   struct worker workers[kThreads] = {0};
   const uint64_t mib = argc > 3 ? strtoull(argv[3], NULL, 10) : 64;
   if (argc < 3 || mib < 4) {
@@ -107,7 +109,8 @@ int main(int argc, char **argv) {
   const uint64_t share = mib * 256 / kThreads / kMaxBlocks * kMaxBlocks;
   uint64_t operations = 0, slowest = 0, wrong = 0;
   for (int i = 0; i < kThreads; i++) {
-    workers[i] = (struct worker){.first = (uint64_t)i * share, .blocks = share,
+    workers[i] = (struct worker){.first = (uint64_t)i * share,
+                                 .blocks = share,
                                  .random = 0x9e3779b97f4a7c15u * (uint64_t)(i + 1)};
     if (pthread_create(&workers[i].thread, NULL, work, &workers[i])) die("thread");
   }

@@ -34,13 +34,13 @@ static const uint8_t code[] = {
 };
 enum { kSlot = 20 };
 
-static void die(const char *what) {
+static void die(const char* what) {
   printf("kvm_cpuid: %s: %s\n", what, strerror(errno));
   exit(1);
 }
 
-static int by_value(const void *a, const void *b) {
-  const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+static int by_value(const void* a, const void* b) {
+  const uint32_t x = *(const uint32_t*)a, y = *(const uint32_t*)b;
   return (x > y) - (x < y);
 }
 
@@ -54,7 +54,7 @@ static void set_up(int vcpu) {
   if (ioctl(vcpu, KVM_SET_REGS, &registers)) die("KVM_SET_REGS");
 }
 
-static uint32_t median(int vcpu, struct kvm_run *run, uint8_t *memory, int with_cpuid) {
+static uint32_t median(int vcpu, struct kvm_run* run, uint8_t* memory, int with_cpuid) {
   memcpy(memory + kCode, code, sizeof code);
   memcpy(memory + kCode + kSlot, with_cpuid ? "\x0f\xa2" : "\x90\x90", 2);
   set_up(vcpu);
@@ -63,7 +63,7 @@ static uint32_t median(int vcpu, struct kvm_run *run, uint8_t *memory, int with_
     printf("kvm_cpuid: exit %u, not a halt\n", run->exit_reason);
     exit(1);
   }
-  uint32_t *samples = (uint32_t *)(void *)(memory + kResults);
+  uint32_t* samples = (uint32_t*)(void*)(memory + kResults);
   qsort(samples, kSamples, sizeof samples[0], by_value);
   return samples[kSamples / 2];
 }
@@ -72,8 +72,7 @@ int main(void) {
   const int kvm = open("/dev/kvm", O_RDWR);
   if (kvm < 0) die("/dev/kvm");
   const int vm = ioctl(kvm, KVM_CREATE_VM, 0);
-  uint8_t *memory =
-      mmap(NULL, kMemory, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  uint8_t* memory = mmap(NULL, kMemory, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (vm < 0 || memory == MAP_FAILED) die("KVM_CREATE_VM");
   struct kvm_userspace_memory_region region = {.memory_size = kMemory,
                                                .userspace_addr = (uintptr_t)memory};
@@ -81,7 +80,7 @@ int main(void) {
   const int vcpu = ioctl(vm, KVM_CREATE_VCPU, 0);
   const int size = ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
   if (vcpu < 0 || size < 0) die("KVM_CREATE_VCPU");
-  struct kvm_run *run = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
+  struct kvm_run* run = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
   if (run == MAP_FAILED) die("mmap");
   const uint32_t empty = median(vcpu, run, memory, 0);
   printf("kvm_cpuid: median %u\n", median(vcpu, run, memory, 1) - empty);

@@ -23,7 +23,7 @@ enum { kMaxSamples = 2000, kBlock = 4096 };
 
 static int disk = -1;
 static uint64_t disk_blocks, disk_next;
-static void *buffer;
+static void* buffer;
 
 static inline uint64_t ticks(void) {
   uint32_t low, high;
@@ -38,7 +38,9 @@ static void run_cpuid(void) {
   __cpuid(0x40000000, a, b, c, d);
 }
 
-static void run_syscall(void) { syscall(SYS_getppid); }
+static void run_syscall(void) {
+  syscall(SYS_getppid);
+}
 
 static void run_clock(void) {
   struct timespec t;
@@ -59,12 +61,12 @@ static void run_read(void) {
   }
 }
 
-static int by_value(const void *a, const void *b) {
-  const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+static int by_value(const void* a, const void* b) {
+  const uint64_t x = *(const uint64_t*)a, y = *(const uint64_t*)b;
   return (x > y) - (x < y);
 }
 
-static void sample(void (*run)(void), int count, uint64_t *median, uint64_t *least) {
+static void sample(void (*run)(void), int count, uint64_t* median, uint64_t* least) {
   static uint64_t samples[kMaxSamples];
   run();  // once for the caches and the page tables
   for (int i = 0; i < count; i++) {
@@ -77,7 +79,7 @@ static void sample(void (*run)(void), int count, uint64_t *median, uint64_t *lea
   *least = samples[0];
 }
 
-static int open_disk(const char *path) {
+static int open_disk(const char* path) {
   disk = open(path, O_RDONLY | O_DIRECT);
   const off_t size = disk < 0 ? -1 : lseek(disk, 0, SEEK_END);
   disk_blocks = size > 0 ? (uint64_t)size / kBlock : 0;
@@ -87,13 +89,15 @@ static int open_disk(const char *path) {
   return 1;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   static const struct {
-    const char *name;
+    const char* name;
     void (*run)(void);
     int samples;
-  } kinds[] = {{"cpuid", run_cpuid, 2000}, {"syscall", run_syscall, 2000},
-               {"clock", run_clock, 2000}, {"work", run_work, 3},
+  } kinds[] = {{"cpuid", run_cpuid, 2000},
+               {"syscall", run_syscall, 2000},
+               {"clock", run_clock, 2000},
+               {"work", run_work, 3},
                {"read", run_read, 200}};
   prctl(PR_SET_TIMERSLACK, 1);
   for (size_t i = 0; argc > 1 && i < sizeof kinds / sizeof kinds[0]; i++) {
@@ -103,8 +107,8 @@ int main(int argc, char **argv) {
     uint64_t empty, empty_least, median, least;
     sample(nothing, kMaxSamples, &empty, &empty_least);
     sample(kinds[i].run, kinds[i].samples, &median, &least);
-    printf("measure %s: median %llu least %llu\n", argv[1],
-           (unsigned long long)(median - empty), (unsigned long long)(least - empty_least));
+    printf("measure %s: median %llu least %llu\n", argv[1], (unsigned long long)(median - empty),
+           (unsigned long long)(least - empty_least));
     return 0;
   }
   puts("measure cpuid | syscall | clock | work | read PATH");

@@ -17,8 +17,10 @@ void deliver(Vcpu& vcpu, const Ipi& ipi) {
     case DeliveryMode::fixed:
     case DeliveryMode::lowest_priority:
       return arch::raise_interrupt(vcpu, ipi.vector, ipi.trigger);
-    case DeliveryMode::nmi: return post_request(vcpu, VpRequest::nmi);
-    case DeliveryMode::init: return post_request(vcpu, VpRequest::init);
+    case DeliveryMode::nmi:
+      return post_request(vcpu, VpRequest::nmi);
+    case DeliveryMode::init:
+      return post_request(vcpu, VpRequest::init);
     case DeliveryMode::startup:
       vcpu.startup_vector = ipi.vector;
       return post_request(vcpu, VpRequest::startup);
@@ -26,16 +28,21 @@ void deliver(Vcpu& vcpu, const Ipi& ipi) {
       vcpu.extint_vector = ipi.vector;
       return post_request(vcpu, VpRequest::extint);
     case DeliveryMode::smi:
-    case DeliveryMode::remote_read: return;
+    case DeliveryMode::remote_read:
+      return;
   }
 }
 
 bool is_target(const Vcpu& vcpu, const Vcpu* source, const Ipi& ipi) {
   switch (ipi.shorthand) {
-    case Ipi::Shorthand::none: return vcpu.apic.matches(ipi);
-    case Ipi::Shorthand::self: return &vcpu == source;
-    case Ipi::Shorthand::all: return true;
-    case Ipi::Shorthand::others: return &vcpu != source;
+    case Ipi::Shorthand::none:
+      return vcpu.apic.matches(ipi);
+    case Ipi::Shorthand::self:
+      return &vcpu == source;
+    case Ipi::Shorthand::all:
+      return true;
+    case Ipi::Shorthand::others:
+      return &vcpu != source;
   }
   return false;
 }
@@ -58,9 +65,14 @@ void route_ipi(Partition& partition, Vcpu* source, const Ipi& ipi) {
 
 std::optional<uint8_t> apply_effect(Vcpu& vcpu, const ApicEffect& effect) {
   switch (effect.kind) {
-    case ApicEffect::Kind::none: break;
-    case ApicEffect::Kind::ipi: route_ipi(vcpu.partition, &vcpu, effect.ipi); break;
-    case ApicEffect::Kind::timer: deadline_changed(vcpu); break;
+    case ApicEffect::Kind::none:
+      break;
+    case ApicEffect::Kind::ipi:
+      route_ipi(vcpu.partition, &vcpu, effect.ipi);
+      break;
+    case ApicEffect::Kind::timer:
+      deadline_changed(vcpu);
+      break;
     case ApicEffect::Kind::eoi:
       retry_messages(vcpu);
       if (effect.level) return effect.vector;
@@ -108,8 +120,10 @@ Result<> assert_interrupt(Partition& partition, uint64_t control, uint64_t desti
       x86::route_ipi(partition, nullptr, ipi);
       return {};
     case abi::HvInterruptType::HvX64InterruptTypeLocalInt0:
-    case abi::HvInterruptType::HvX64InterruptTypeLocalInt1: break;
-    default: return fail(Error::invalid_parameter);
+    case abi::HvInterruptType::HvX64InterruptTypeLocalInt1:
+      break;
+    default:
+      return fail(Error::invalid_parameter);
   }
   const unsigned pin = type == abi::HvInterruptType::HvX64InterruptTypeLocalInt1 ? 1 : 0;
   for (auto& slot : partition.vps) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// CPUID policy. What is not named in a mask below is what the processor says; what is named there is
-// withheld: SVM and its kin (no nesting), performance counters, thermal and frequency hints, MWAIT,
-// the extended APIC space, microcode-dependent mitigations stay visible.
+// CPUID policy. What is not named in a mask below is what the processor says; what is named there
+// is withheld: SVM and its kin (no nesting), performance counters, thermal and frequency hints,
+// MWAIT, the extended APIC space, microcode-dependent mitigations stay visible.
 
 #include "hypervisor/arch/x86/cpuid.h"
 
@@ -16,11 +16,13 @@ namespace {
 using base::kBit;
 using cpu::CpuidResult;
 
-constexpr uint32_t bit(unsigned n) { return uint32_t{1} << n; }
+constexpr uint32_t bit(unsigned n) {
+  return uint32_t{1} << n;
+}
 
 // Leaf 1.
-constexpr uint32_t kMonitor = bit(3), kVmx = bit(5), kPcid = bit(17), kX2apic = bit(21), kTscDeadline = bit(24),
-                   kOsxsave = bit(27), kHypervisor = bit(31);
+constexpr uint32_t kMonitor = bit(3), kVmx = bit(5), kPcid = bit(17), kX2apic = bit(21),
+                   kTscDeadline = bit(24), kOsxsave = bit(27), kHypervisor = bit(31);
 constexpr uint32_t kHtt = bit(28);
 // Leaf 0x80000001 ECX.
 constexpr uint32_t kSvm = bit(2), kExtApic = bit(3), kIbs = bit(10), kSkinit = bit(12),
@@ -34,9 +36,9 @@ struct Mask {
 constexpr uint32_t kAll = ~uint32_t{0};
 constexpr Mask kMasks[] = {
     {0x1, 0, 0, kMonitor | kVmx | kTscDeadline, bit(21) | bit(22)},
-    {0x5, kAll, kAll, kAll, kAll},        // MONITOR/MWAIT
-    {0x6, kAll, kAll, kAll, kAll},        // thermal and power; ARAT is added below
-    {0xa, kAll, kAll, kAll, kAll},        // performance monitoring
+    {0x5, kAll, kAll, kAll, kAll},                    // MONITOR/MWAIT
+    {0x6, kAll, kAll, kAll, kAll},                    // thermal and power; ARAT is added below
+    {0xa, kAll, kAll, kAll, kAll},                    // performance monitoring
     {0x7, 0, bit(2) | bit(10) | bit(12), bit(5), 0},  // SGX, INVPCID without PCID, RDT, WAITPKG
     {0x80000001, 0, 0, kSvm | kExtApic | kIbs | kSkinit | kPerfCore | kPerfNb | kMwaitx, 0},
     {0x80000007, kAll, kAll, kAll, 0},
@@ -55,8 +57,7 @@ CpuidResult hypervisor_leaf(const Vcpu& vcpu, uint32_t leaf) {
   const uint64_t privileges = partition.privileges.load(std::memory_order_relaxed);
   switch (leaf) {
     case abi::kHvCpuidVendorAndMaxFunction:
-      return {abi::kHvCpuidNestedFeatures, abi::kHvVendorEbx, abi::kHvVendorEcx,
-              abi::kHvVendorEdx};
+      return {abi::kHvCpuidNestedFeatures, abi::kHvVendorEbx, abi::kHvVendorEcx, abi::kHvVendorEdx};
     case abi::kHvCpuidInterface:
       return {abi::kHvInterfaceHv1, 0, 0, 0};
     case abi::kHvCpuidVersion:
@@ -131,7 +132,9 @@ void init_cpuid() {
   }
 }
 
-uint64_t supported_xcr0() { return xcr0_mask; }
+uint64_t supported_xcr0() {
+  return xcr0_mask;
+}
 
 CpuidResult guest_cpuid(const Vcpu& vcpu, uint32_t leaf, uint32_t subleaf) {
   if ((leaf >> 28) == 4)

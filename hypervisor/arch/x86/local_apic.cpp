@@ -39,7 +39,9 @@ struct Icr {
   static constexpr uint32_t kWritable = 0xccfff;
 };
 
-constexpr bool is_lvt(unsigned reg) { return reg >= kLvtTimer && reg <= kLvtError; }
+constexpr bool is_lvt(unsigned reg) {
+  return reg >= kLvtTimer && reg <= kLvtError;
+}
 
 template <class Words>
 int highest_bit(const Words& words) {
@@ -47,7 +49,9 @@ int highest_bit(const Words& words) {
     if (const uint64_t word = words[i]) return i * 64 + 63 - std::countl_zero(word);
   return -1;
 }
-constexpr uint64_t bit_of(uint8_t vector) { return uint64_t{1} << (vector % 64); }
+constexpr uint64_t bit_of(uint8_t vector) {
+  return uint64_t{1} << (vector % 64);
+}
 template <class Words>
 bool test(const Words& words, uint8_t vector) {
   return (words[vector / 64] & bit_of(vector)) != 0;
@@ -81,7 +85,9 @@ unsigned divisor(uint32_t divide) {
 
 }  // namespace
 
-LocalApic::LocalApic(Vp& vp, uint32_t id) : vp_(vp), id_(id) { power_on(Mode::xapic, false); }
+LocalApic::LocalApic(Vp& vp, uint32_t id) : vp_(vp), id_(id) {
+  power_on(Mode::xapic, false);
+}
 
 void LocalApic::power_on(Mode mode, bool bootstrap) {
   uint64_t base = apic_base::Bsp::set(kApicDefaultBase, bootstrap);
@@ -138,20 +144,34 @@ uint64_t LocalApic::peek(unsigned reg) const {
   if (reg >= kIrr && reg < kEsr) return dword(irr_, reg - kIrr);
   if (is_lvt(reg)) return lvt_[reg - kLvtTimer];
   switch (reg) {
-    case kId: return is_x2apic() ? id_ : id_ << 24;
-    case kVersion: return kVersionValue;
-    case kTpr: return tpr();
-    case kPpr: return ppr();
-    case kLdr: return logical_id();
-    case kDfr: return dfr_;
-    case kSpurious: return spurious_;
-    case kEsr: return esr_;
-    case kIcr: return is_x2apic() ? icr_ : static_cast<uint32_t>(icr_);
-    case kIcrHigh: return icr_ >> 32;
-    case kInitialCount: return initial_count_;
-    case kCurrentCount: return current_count(read_tsc());
-    case kDivide: return divide_;
-    default: return 0;
+    case kId:
+      return is_x2apic() ? id_ : id_ << 24;
+    case kVersion:
+      return kVersionValue;
+    case kTpr:
+      return tpr();
+    case kPpr:
+      return ppr();
+    case kLdr:
+      return logical_id();
+    case kDfr:
+      return dfr_;
+    case kSpurious:
+      return spurious_;
+    case kEsr:
+      return esr_;
+    case kIcr:
+      return is_x2apic() ? icr_ : static_cast<uint32_t>(icr_);
+    case kIcrHigh:
+      return icr_ >> 32;
+    case kInitialCount:
+      return initial_count_;
+    case kCurrentCount:
+      return current_count(read_tsc());
+    case kDivide:
+      return divide_;
+    default:
+      return 0;
   }
 }
 
@@ -160,8 +180,7 @@ Result<uint64_t> LocalApic::read_msr(uint32_t msr) {
   const unsigned reg = msr - msr::kX2apicFirst;
   const bool exists = reg == kId || reg == kVersion || reg == kTpr || reg == kPpr || reg == kLdr ||
                       reg == kSpurious || (reg >= kIsr && reg <= kEsr) || reg == kIcr ||
-                      is_lvt(reg) || reg == kInitialCount || reg == kCurrentCount ||
-                      reg == kDivide;
+                      is_lvt(reg) || reg == kInitialCount || reg == kCurrentCount || reg == kDivide;
   if (!is_x2apic() || !exists) return fail(Error::inject_gp);
   return peek(reg);
 }
@@ -183,12 +202,25 @@ Result<ApicEffect> LocalApic::write_msr(uint32_t msr, uint64_t value) {
   if (!is_x2apic()) return fail(Error::inject_gp);
   uint64_t writable = 0;
   switch (reg) {
-    case kTpr: case kSelfIpi: writable = 0xff; break;
-    case kEoi: case kEsr: break;
-    case kSpurious: writable = kSpuriousWritable; break;
-    case kIcr: writable = ~uint64_t{0} << 32 | Icr::kWritable; break;
-    case kInitialCount: writable = ~uint32_t{0}; break;
-    case kDivide: writable = kDivideWritable; break;
+    case kTpr:
+    case kSelfIpi:
+      writable = 0xff;
+      break;
+    case kEoi:
+    case kEsr:
+      break;
+    case kSpurious:
+      writable = kSpuriousWritable;
+      break;
+    case kIcr:
+      writable = ~uint64_t{0} << 32 | Icr::kWritable;
+      break;
+    case kInitialCount:
+      writable = ~uint32_t{0};
+      break;
+    case kDivide:
+      writable = kDivideWritable;
+      break;
     default:
       if (!is_lvt(reg)) return fail(Error::inject_gp);
       writable = kLvtWritable[reg - kLvtTimer] | kLvtReadOnly;
@@ -214,7 +246,12 @@ Result<ApicEffect> LocalApic::write_msr(uint32_t msr, uint64_t value) {
 ApicEffect LocalApic::write_mmio(uint32_t offset, uint32_t value) {
   const unsigned reg = offset >> 4;
   switch (offset % 16 == 0 ? reg : 0) {
-    case kId: case kVersion: case kApr: case kPpr: case kRemoteRead: case kCurrentCount:
+    case kId:
+    case kVersion:
+    case kApr:
+    case kPpr:
+    case kRemoteRead:
+    case kCurrentCount:
       return {};  // read only
     case kLdr:
       ldr_ = value & 0xff000000;
@@ -227,7 +264,12 @@ ApicEffect LocalApic::write_mmio(uint32_t offset, uint32_t value) {
     case kIcrHigh:
       icr_ = uint64_t{value & 0xff000000} << 32 | static_cast<uint32_t>(icr_);
       return {};
-    case kTpr: case kEoi: case kSpurious: case kEsr: case kInitialCount: case kDivide:
+    case kTpr:
+    case kEoi:
+    case kSpurious:
+    case kEsr:
+    case kInitialCount:
+    case kDivide:
       return write_register(reg, value);
     default:
       if (offset % 16 == 0 && is_lvt(reg)) return write_register(reg, value);
@@ -244,10 +286,17 @@ ApicEffect LocalApic::write_icr(uint64_t value) {
 // Registers that mean the same in both views; reserved bits are dropped.
 ApicEffect LocalApic::write_register(unsigned reg, uint32_t value) {
   switch (reg) {
-    case kTpr: set_tpr(static_cast<uint8_t>(value)); return {};
-    case kEoi: return write_eoi();
-    case kSpurious: write_spurious(value & kSpuriousWritable); return {};
-    case kEsr: esr_ = error_.exchange(0); return {};
+    case kTpr:
+      set_tpr(static_cast<uint8_t>(value));
+      return {};
+    case kEoi:
+      return write_eoi();
+    case kSpurious:
+      write_spurious(value & kSpuriousWritable);
+      return {};
+    case kEsr:
+      esr_ = error_.exchange(0);
+      return {};
     case kInitialCount:
       if (timer_mode() == kTscDeadline) return {};
       initial_count_ = value;
@@ -261,7 +310,8 @@ ApicEffect LocalApic::write_register(unsigned reg, uint32_t value) {
       deadline_ = now + count_ticks(left);
       return {.kind = ApicEffect::Kind::timer};
     }
-    default: return write_lvt(reg, value);
+    default:
+      return write_lvt(reg, value);
   }
 }
 
@@ -300,10 +350,9 @@ ApicEffect LocalApic::send(uint32_t low, uint32_t destination, bool wide) {
   ipi.logical = Icr::Logical::test(low);
   ipi.wide = wide;
   ipi.destination = destination;
-  const bool fixed =
-      ipi.mode == DeliveryMode::fixed || ipi.mode == DeliveryMode::lowest_priority;
-  const bool others = ipi.shorthand == Ipi::Shorthand::none ||
-                      ipi.shorthand == Ipi::Shorthand::others;
+  const bool fixed = ipi.mode == DeliveryMode::fixed || ipi.mode == DeliveryMode::lowest_priority;
+  const bool others =
+      ipi.shorthand == Ipi::Shorthand::none || ipi.shorthand == Ipi::Shorthand::others;
   if (fixed && ipi.vector < kFirstVector) {
     note_error(kSendIllegalVector);
     return {};
@@ -321,13 +370,14 @@ void LocalApic::note_error(uint32_t bit) {
   if (error_.fetch_or(bit) & bit) return;
   const uint32_t entry = lvt_of(kLvtError);
   const auto vector = static_cast<uint8_t>(lvt::Vector::get(entry));
-  if (!lvt::Mask::test(entry) && vector >= kFirstVector)
-    accept(vector, arch::Trigger::edge, false);
+  if (!lvt::Mask::test(entry) && vector >= kFirstVector) accept(vector, arch::Trigger::edge, false);
 }
 
 // --- Interrupts ---
 
-int LocalApic::in_service() const { return highest_bit(isr_); }
+int LocalApic::in_service() const {
+  return highest_bit(isr_);
+}
 
 uint8_t LocalApic::ppr() const {
   const int vector = in_service();
@@ -359,11 +409,13 @@ void LocalApic::assert_lint(unsigned pin, uint8_t vector) {
       if (accept(static_cast<uint8_t>(entry), arch::Trigger::edge, false))
         post_request(vp_, VpRequest::interrupt);
       return;
-    case DeliveryMode::nmi: return post_request(vp_, VpRequest::nmi);
+    case DeliveryMode::nmi:
+      return post_request(vp_, VpRequest::nmi);
     case DeliveryMode::extint:
       vp_.extint_vector = vector;
       return post_request(vp_, VpRequest::extint);
-    default: return;
+    default:
+      return;
   }
 }
 
@@ -372,7 +424,9 @@ int LocalApic::highest_pending() const {
   return vector >= 0 && (vector & 0xf0) > (ppr() & 0xf0) ? vector : -1;
 }
 
-int LocalApic::highest_requested() const { return highest_bit(irr_); }
+int LocalApic::highest_requested() const {
+  return highest_bit(irr_);
+}
 
 void LocalApic::acknowledge(uint8_t vector) {
   assign(irr_, vector, false);

@@ -49,7 +49,14 @@ using TimerMode = Field<18, 17>;  // 0 one-shot, 1 periodic, 2 TSC deadline
 }  // namespace lvt
 
 enum class DeliveryMode : uint8_t {
-  fixed, lowest_priority, smi, remote_read, nmi, init, startup, extint,
+  fixed,
+  lowest_priority,
+  smi,
+  remote_read,
+  nmi,
+  init,
+  startup,
+  extint,
 };
 
 // An interrupt message, from an ICR, an I/O APIC or an MSI.
@@ -89,8 +96,9 @@ class LocalApic {
   Mode mode() const;
   bool is_x2apic() const { return mode() == Mode::x2apic; }
 
-  // MSR 0x1b. Error: inject_gp (reserved bits, another base than the default, a transition that does
-  // not exist [SDM3 11.12.5]). The timer stops with the APIC: the caller reports deadline_changed().
+  // MSR 0x1b. Error: inject_gp (reserved bits, another base than the default, a transition that
+  // does not exist [SDM3 11.12.5]). The timer stops with the APIC: the caller reports
+  // deadline_changed().
   uint64_t base() const { return base_.load(std::memory_order_relaxed); }
   Result<> write_base(uint64_t value);
 

@@ -29,10 +29,18 @@ struct Row {
 };
 
 // --- Handlers shared by several rows ---
-Result<uint64_t> zero(Vcpu&, uint32_t) { return uint64_t{0}; }
-Result<> ignore(Vcpu&, uint32_t, uint64_t) { return {}; }
-Result<> refuse(Vcpu&, uint32_t, uint64_t) { return fail(Error::inject_gp); }
-Result<uint64_t> physical(Vcpu&, uint32_t msr) { return cpu::rdmsr(msr); }
+Result<uint64_t> zero(Vcpu&, uint32_t) {
+  return uint64_t{0};
+}
+Result<> ignore(Vcpu&, uint32_t, uint64_t) {
+  return {};
+}
+Result<> refuse(Vcpu&, uint32_t, uint64_t) {
+  return fail(Error::inject_gp);
+}
+Result<uint64_t> physical(Vcpu&, uint32_t msr) {
+  return cpu::rdmsr(msr);
+}
 Result<> set_physical(Vcpu&, uint32_t msr, uint64_t value) {
   cpu::wrmsr(msr, value);
   return {};
@@ -42,36 +50,48 @@ Result<uint64_t> constant(Vcpu&, uint32_t) {
   return Value;
 }
 
-Result<uint64_t> read_tsc_msr(Vcpu& vcpu, uint32_t) { return read_tsc() + vcpu.tsc_offset; }
+Result<uint64_t> read_tsc_msr(Vcpu& vcpu, uint32_t) {
+  return read_tsc() + vcpu.tsc_offset;
+}
 Result<> write_tsc_msr(Vcpu& vcpu, uint32_t, uint64_t value) {
   vcpu.tsc_offset = value - read_tsc();
   set_guest_tsc_offset(vcpu, vcpu.tsc_offset);
   return {};
 }
 
-Result<uint64_t> read_apic_base(Vcpu& vcpu, uint32_t) { return vcpu.apic.base(); }
+Result<uint64_t> read_apic_base(Vcpu& vcpu, uint32_t) {
+  return vcpu.apic.base();
+}
 Result<> write_apic_base(Vcpu& vcpu, uint32_t, uint64_t value) {
   HV_TRY(vcpu.apic.write_base(value));
   deadline_changed(vcpu);
   return {};
 }
 
-Result<uint64_t> read_apic(Vcpu& vcpu, uint32_t msr) { return vcpu.apic.read_msr(msr); }
+Result<uint64_t> read_apic(Vcpu& vcpu, uint32_t msr) {
+  return vcpu.apic.read_msr(msr);
+}
 Result<> write_apic(Vcpu& vcpu, uint32_t msr, uint64_t value) {
   HV_TRY_ASSIGN(const ApicEffect effect, vcpu.apic.write_msr(msr, value));
   carry_out(vcpu, effect);
   return {};
 }
 
-Result<uint64_t> read_efer(Vcpu& vcpu, uint32_t) { return guest_efer(vcpu); }
-Result<> write_efer(Vcpu& vcpu, uint32_t, uint64_t value) { return set_guest_efer(vcpu, value); }
+Result<uint64_t> read_efer(Vcpu& vcpu, uint32_t) {
+  return guest_efer(vcpu);
+}
+Result<> write_efer(Vcpu& vcpu, uint32_t, uint64_t value) {
+  return set_guest_efer(vcpu, value);
+}
 
 bool valid_memory_types(uint64_t value, uint64_t allowed) {
   for (unsigned i = 0; i < 8; ++i, value >>= 8)
     if ((value & 0xff) > 7 || !(allowed >> (value & 0xff) & 1)) return false;
   return true;
 }
-Result<uint64_t> read_pat(Vcpu& vcpu, uint32_t) { return guest_pat(vcpu); }
+Result<uint64_t> read_pat(Vcpu& vcpu, uint32_t) {
+  return guest_pat(vcpu);
+}
 Result<> write_pat(Vcpu& vcpu, uint32_t, uint64_t value) {
   constexpr uint64_t kPatTypes = 0b11110011;  // UC, WC, WT, WP, WB, UC-
   if (!valid_memory_types(value, kPatTypes)) return fail(Error::inject_gp);
@@ -107,24 +127,28 @@ Result<> write_mtrr_fixed(Vcpu& vcpu, uint32_t msr, uint64_t value) {
 }
 
 // Which registers a guest may set, by a pointer to the member that holds them.
-template <uint64_t Vcpu::*Member>
+template <uint64_t Vcpu::* Member>
 Result<uint64_t> held(Vcpu& vcpu, uint32_t) {
   return uint64_t{vcpu.*Member};
 }
-template <uint64_t Vcpu::*Member, uint64_t Writable>
+template <uint64_t Vcpu::* Member, uint64_t Writable>
 Result<> hold(Vcpu& vcpu, uint32_t, uint64_t value) {
   if (value & ~Writable) return fail(Error::inject_gp);
   vcpu.*Member = value;
   return {};
 }
 
-Result<uint64_t> read_debug_ctl(Vcpu& vcpu, uint32_t) { return guest_debug_ctl(vcpu); }
+Result<uint64_t> read_debug_ctl(Vcpu& vcpu, uint32_t) {
+  return guest_debug_ctl(vcpu);
+}
 Result<> write_zero_only(Vcpu&, uint32_t, uint64_t value) {
   if (value) return fail(Error::inject_gp);
   return {};
 }
 constexpr uint64_t kHwcrTscFreqSel = base::kBit<24>;
-Result<uint64_t> read_hwcr(Vcpu& vcpu, uint32_t) { return vcpu.hwcr | kHwcrTscFreqSel; }
+Result<uint64_t> read_hwcr(Vcpu& vcpu, uint32_t) {
+  return vcpu.hwcr | kHwcrTscFreqSel;
+}
 Result<> write_hwcr(Vcpu& vcpu, uint32_t, uint64_t value) {
   constexpr uint64_t kKnown = base::kBit<3> | base::kBit<4> | base::kBit<6> | base::kBit<8> |
                               base::kBit<18> | kHwcrTscFreqSel;
@@ -132,7 +156,6 @@ Result<> write_hwcr(Vcpu& vcpu, uint32_t, uint64_t value) {
   vcpu.hwcr = value & ~kHwcrTscFreqSel;
   return {};
 }
-
 
 constexpr uint64_t kVmCrLocked = base::kBit<3> | base::kBit<4>;  // LOCK, SVMDIS
 constexpr uint64_t kMtrrCapability = kVariableMtrrs | base::kBit<8> | base::kBit<10>;
@@ -177,7 +200,7 @@ constexpr Row kRows[] = {
     {0xc001001a, 0xc001001d, Who::child, zero, refuse},
     {0xc001001f, 0xc001001f, Who::root, physical, set_physical},  // northbridge configuration
     {0xc001001f, 0xc001001f, Who::child, zero, ignore},
-    {0xc0010055, 0xc0010055, Who::all, zero, ignore},  // interrupt pending message
+    {0xc0010055, 0xc0010055, Who::all, zero, ignore},             // interrupt pending message
     {0xc0010058, 0xc0010058, Who::root, physical, set_physical},  // MMIO configuration base
     {msr::kVmCr, msr::kVmCr, Who::all, constant<kVmCrLocked>, ignore},
     {0xc0010140, 0xc0010141, Who::all, zero, refuse},  // OS visible work-arounds: none

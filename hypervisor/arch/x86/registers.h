@@ -13,7 +13,22 @@ using base::kBit;
 
 // Order of the general registers in memory: the instruction encoding's.
 enum Gpr : unsigned {
-  kRax, kRcx, kRdx, kRbx, kRsp, kRbp, kRsi, kRdi, kR8, kR9, kR10, kR11, kR12, kR13, kR14, kR15,
+  kRax,
+  kRcx,
+  kRdx,
+  kRbx,
+  kRsp,
+  kRbp,
+  kRsi,
+  kRdi,
+  kR8,
+  kR9,
+  kR10,
+  kR11,
+  kR12,
+  kR13,
+  kR14,
+  kR15,
 };
 
 namespace cr0 {
@@ -44,12 +59,11 @@ inline constexpr uint32_t kTsc = 0x10, kApicBase = 0x1b, kFeatureControl = 0x3a,
                           kMicrocode = 0x8b, kMtrrCap = 0xfe, kSysenterCs = 0x174,
                           kSysenterEsp = 0x175, kSysenterEip = 0x176, kMcgCap = 0x179,
                           kMcgStatus = 0x17a, kMcgCtl = 0x17b, kMiscEnable = 0x1a0,
-                          kDebugCtl = 0x1d9, kPat = 0x277, kMtrrDefType = 0x2ff,
-                          kMc0Ctl = 0x400, kTscDeadline = 0x6e0, kX2apicFirst = 0x800,
-                          kX2apicLast = 0x8ff, kXss = 0xda0, kEfer = 0xc0000080,
-                          kStar = 0xc0000081, kLstar = 0xc0000082, kCstar = 0xc0000083,
-                          kSfmask = 0xc0000084, kFsBase = 0xc0000100, kGsBase = 0xc0000101,
-                          kKernelGsBase = 0xc0000102, kTscAux = 0xc0000103,
+                          kDebugCtl = 0x1d9, kPat = 0x277, kMtrrDefType = 0x2ff, kMc0Ctl = 0x400,
+                          kTscDeadline = 0x6e0, kX2apicFirst = 0x800, kX2apicLast = 0x8ff,
+                          kXss = 0xda0, kEfer = 0xc0000080, kStar = 0xc0000081, kLstar = 0xc0000082,
+                          kCstar = 0xc0000083, kSfmask = 0xc0000084, kFsBase = 0xc0000100,
+                          kGsBase = 0xc0000101, kKernelGsBase = 0xc0000102, kTscAux = 0xc0000103,
                           kSyscfg = 0xc0010010, kHwcr = 0xc0010015, kVmCr = 0xc0010114,
                           kVmHsavePa = 0xc0010117;
 }

@@ -152,8 +152,7 @@ void report_crash(Vcpu& vcpu, uint64_t value) {
 }
 
 constexpr uint64_t kCrashNotify = uint64_t{1} << abi::kHvCrashCtlNotifyBit;
-constexpr uint64_t kCrashCapabilities =
-    kCrashNotify | uint64_t{1} << abi::kHvCrashCtlNotifyMsgBit;
+constexpr uint64_t kCrashCapabilities = kCrashNotify | uint64_t{1} << abi::kHvCrashCtlNotifyMsgBit;
 
 // HLT by MSR: ends with any pending interrupt, whatever RFLAGS.IF says.
 Result<uint64_t> guest_idle(Vcpu& vcpu) {
@@ -185,23 +184,38 @@ Result<uint64_t> read_synthetic_msr(Vcpu& vcpu, uint32_t msr) {
   if (!open(vcpu, msr)) return fail(Error::inject_gp);
   Partition& partition = vcpu.partition;
   switch (msr) {
-    case abi::kHvX64MsrGuestOsId: return partition.guest_os_id.load();
-    case abi::kHvX64MsrHypercall: return partition.hypercall_msr.load();
-    case abi::kHvX64MsrVpIndex: return uint64_t{vcpu.index.value()};
-    case abi::kHvX64MsrReset: return uint64_t{0};
+    case abi::kHvX64MsrGuestOsId:
+      return partition.guest_os_id.load();
+    case abi::kHvX64MsrHypercall:
+      return partition.hypercall_msr.load();
+    case abi::kHvX64MsrVpIndex:
+      return uint64_t{vcpu.index.value()};
+    case abi::kHvX64MsrReset:
+      return uint64_t{0};
     case abi::kHvX64MsrVpRuntime:
       return time_scale.ticks_to_100ns(vcpu.counters.runtime_tsc);
-    case abi::kHvX64MsrTimeRefCount: return partition.reference_time();
-    case abi::kHvX64MsrReferenceTsc: return partition.reference_tsc_msr.load();
-    case abi::kHvX64MsrTscFrequency: return uint64_t{time_scale.tsc_hz};
-    case abi::kHvX64MsrApicFrequency: return uint64_t{kApicHz};
-    case abi::kHvX64MsrEoi: return fail(Error::inject_gp);
-    case abi::kHvX64MsrIcr: return vcpu.apic.peek(apic_register::kIcr);
-    case abi::kHvX64MsrTpr: return uint64_t{vcpu.apic.tpr()};
-    case abi::kHvX64MsrVpAssistPage: return uint64_t{vcpu.vp_assist_msr};
-    case abi::kHvX64MsrGuestIdle: return guest_idle(vcpu);
-    case abi::kHvX64MsrCrashCtl: return uint64_t{kCrashCapabilities};
-    case abi::kHvX64MsrTscInvariantControl: return uint64_t{vcpu.tsc_invariant_control};
+    case abi::kHvX64MsrTimeRefCount:
+      return partition.reference_time();
+    case abi::kHvX64MsrReferenceTsc:
+      return partition.reference_tsc_msr.load();
+    case abi::kHvX64MsrTscFrequency:
+      return uint64_t{time_scale.tsc_hz};
+    case abi::kHvX64MsrApicFrequency:
+      return uint64_t{kApicHz};
+    case abi::kHvX64MsrEoi:
+      return fail(Error::inject_gp);
+    case abi::kHvX64MsrIcr:
+      return vcpu.apic.peek(apic_register::kIcr);
+    case abi::kHvX64MsrTpr:
+      return uint64_t{vcpu.apic.tpr()};
+    case abi::kHvX64MsrVpAssistPage:
+      return uint64_t{vcpu.vp_assist_msr};
+    case abi::kHvX64MsrGuestIdle:
+      return guest_idle(vcpu);
+    case abi::kHvX64MsrCrashCtl:
+      return uint64_t{kCrashCapabilities};
+    case abi::kHvX64MsrTscInvariantControl:
+      return uint64_t{vcpu.tsc_invariant_control};
   }
   if (msr >= abi::kHvX64MsrScontrol && msr <= abi::kHvX64MsrSint15) return vcpu.synic.read(msr);
   if (msr >= abi::kHvX64MsrStimer0Config && msr <= abi::kHvX64MsrStimer3Count)
@@ -215,18 +229,23 @@ Result<> write_synthetic_msr(Vcpu& vcpu, uint32_t msr, uint64_t value) {
   if (!open(vcpu, msr)) return fail(Error::inject_gp);
   Partition& partition = vcpu.partition;
   switch (msr) {
-    case abi::kHvX64MsrGuestOsId: return write_os_id(vcpu, value);
-    case abi::kHvX64MsrHypercall: return write_hypercall(vcpu, value);
-    case abi::kHvX64MsrReferenceTsc: return write_reference_tsc(vcpu, value);
+    case abi::kHvX64MsrGuestOsId:
+      return write_os_id(vcpu, value);
+    case abi::kHvX64MsrHypercall:
+      return write_hypercall(vcpu, value);
+    case abi::kHvX64MsrReferenceTsc:
+      return write_reference_tsc(vcpu, value);
     case abi::kHvX64MsrEoi:
       carry_out(vcpu, vcpu.apic.write_eoi());
       return {};
-    case abi::kHvX64MsrIcr: return write_icr(vcpu, value);
+    case abi::kHvX64MsrIcr:
+      return write_icr(vcpu, value);
     case abi::kHvX64MsrTpr:
       if (value > 0xff) return fail(Error::inject_gp);
       vcpu.apic.set_tpr(static_cast<uint8_t>(value));
       return {};
-    case abi::kHvX64MsrVpAssistPage: return write_assist(vcpu, value);
+    case abi::kHvX64MsrVpAssistPage:
+      return write_assist(vcpu, value);
     case abi::kHvX64MsrTscInvariantControl:
       if (value & ~kEnable) return fail(Error::inject_gp);
       vcpu.tsc_invariant_control = value;

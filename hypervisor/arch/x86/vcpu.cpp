@@ -72,7 +72,8 @@ Result<Vp*> create_vp(Partition& partition, VpIndex index) {
   HV_TRY_ASSIGN(PooledPage self, PooledPage::allocate(partition.pool));
   HV_TRY_ASSIGN(PooledPage vmcb, PooledPage::allocate(partition.pool));
   HV_TRY_ASSIGN(PooledPage xsave, PooledPage::allocate(partition.pool));
-  const uint32_t apic_id = partition.is_root() ? lps[index.value()]->apic_id.value() : index.value();
+  const uint32_t apic_id =
+      partition.is_root() ? lps[index.value()]->apic_id.value() : index.value();
   auto* vcpu = new (direct_map(self.spa())) x86::Vcpu(partition, index, apic_id);
   self.release();
   vcpu->vmcb_page = vmcb.release();

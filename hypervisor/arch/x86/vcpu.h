@@ -83,8 +83,12 @@ struct Vcpu final : Vp {
   bool idle_wait = false;    // halted by the guest-idle MSR: wakes for interrupts even with IF=0
 };
 
-inline Vcpu& as_vcpu(Vp& vp) { return static_cast<Vcpu&>(vp); }
-inline const Vcpu& as_vcpu(const Vp& vp) { return static_cast<const Vcpu&>(vp); }
+inline Vcpu& as_vcpu(Vp& vp) {
+  return static_cast<Vcpu&>(vp);
+}
+inline const Vcpu& as_vcpu(const Vp& vp) {
+  return static_cast<const Vcpu&>(vp);
+}
 
 // The VP that is loaded on this LP.
 Vcpu& current_vcpu();

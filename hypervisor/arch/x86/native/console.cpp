@@ -24,9 +24,14 @@ void init_console(boot::Console console) {
     case boot::Console::debug_port:
       port = cpu::in8(kDebugPort) == kDebugPort ? kDebugPort : 0;
       return;
-    case boot::Console::com1: port = kCom1; break;
-    case boot::Console::com2: port = kCom2; break;
-    case boot::Console::none: return;
+    case boot::Console::com1:
+      port = kCom1;
+      break;
+    case boot::Console::com2:
+      port = kCom2;
+      break;
+    case boot::Console::none:
+      return;
   }
   cpu::out8(port + 3, 0x80);
   cpu::out8(port + 0, 1);
@@ -36,7 +41,9 @@ void init_console(boot::Console console) {
   cpu::out8(port + 4, 3);
 }
 
-uint16_t console_port() { return port == kDebugPort ? 0 : port; }
+uint16_t console_port() {
+  return port == kDebugPort ? 0 : port;
+}
 
 }  // namespace x86
 

@@ -31,7 +31,8 @@ uint64_t rdmsr(uint32_t msr) {
 void wrmsr(uint32_t msr, uint64_t value) {
   asm volatile("wrmsr"
                :
-               : "c"(msr), "a"(static_cast<uint32_t>(value)), "d"(static_cast<uint32_t>(value >> 32))
+               : "c"(msr), "a"(static_cast<uint32_t>(value)),
+                 "d"(static_cast<uint32_t>(value >> 32))
                : "memory");
 }
 
@@ -67,26 +68,44 @@ uint64_t xgetbv0() {
   return uint64_t{high} << 32 | low;
 }
 void xsetbv0(uint64_t value) {
-  asm volatile("xsetbv" : : "c"(0), "a"(static_cast<uint32_t>(value)),
-               "d"(static_cast<uint32_t>(value >> 32)));
+  asm volatile("xsetbv"
+               :
+               : "c"(0), "a"(static_cast<uint32_t>(value)),
+                 "d"(static_cast<uint32_t>(value >> 32)));
 }
 
 uint64_t read_debug_register(unsigned index) {
   uint64_t value = 0;
   switch (index) {
-    case 0: asm volatile("movq %%dr0, %0" : "=r"(value)); break;
-    case 1: asm volatile("movq %%dr1, %0" : "=r"(value)); break;
-    case 2: asm volatile("movq %%dr2, %0" : "=r"(value)); break;
-    case 3: asm volatile("movq %%dr3, %0" : "=r"(value)); break;
+    case 0:
+      asm volatile("movq %%dr0, %0" : "=r"(value));
+      break;
+    case 1:
+      asm volatile("movq %%dr1, %0" : "=r"(value));
+      break;
+    case 2:
+      asm volatile("movq %%dr2, %0" : "=r"(value));
+      break;
+    case 3:
+      asm volatile("movq %%dr3, %0" : "=r"(value));
+      break;
   }
   return value;
 }
 void write_debug_register(unsigned index, uint64_t value) {
   switch (index) {
-    case 0: asm volatile("movq %0, %%dr0" : : "r"(value)); break;
-    case 1: asm volatile("movq %0, %%dr1" : : "r"(value)); break;
-    case 2: asm volatile("movq %0, %%dr2" : : "r"(value)); break;
-    case 3: asm volatile("movq %0, %%dr3" : : "r"(value)); break;
+    case 0:
+      asm volatile("movq %0, %%dr0" : : "r"(value));
+      break;
+    case 1:
+      asm volatile("movq %0, %%dr1" : : "r"(value));
+      break;
+    case 2:
+      asm volatile("movq %0, %%dr2" : : "r"(value));
+      break;
+    case 3:
+      asm volatile("movq %0, %%dr3" : : "r"(value));
+      break;
   }
 }
 uint64_t read_cr2() {
@@ -96,10 +115,16 @@ uint64_t read_cr2() {
 }
 
 // STI holds interrupts off for one instruction, so none is lost between the check and the HLT.
-void wait_for_interrupt() { asm volatile("sti; hlt; cli" : : : "memory"); }
-void take_interrupts() { asm volatile("sti; nop; nop; cli" : : : "memory"); }
+void wait_for_interrupt() {
+  asm volatile("sti; hlt; cli" : : : "memory");
+}
+void take_interrupts() {
+  asm volatile("sti; nop; nop; cli" : : : "memory");
+}
 
-void invalidate_page(uint64_t address) { asm volatile("invlpg (%0)" : : "r"(address) : "memory"); }
+void invalidate_page(uint64_t address) {
+  asm volatile("invlpg (%0)" : : "r"(address) : "memory");
+}
 
 }  // namespace cpu
 }  // namespace hv

@@ -3,8 +3,8 @@
 // two places only (after an exit that one caused, and while idle), so handlers may touch the LP's
 // state freely. Device vectors go to the root VP that lives on this LP, under the same number.
 
-#include "hypervisor/arch/x86/native/panic_frame.h"
 #include "hypervisor/arch/x86/cpu.h"
+#include "hypervisor/arch/x86/native/panic_frame.h"
 #include "hypervisor/arch/x86/native/x86_lp.h"
 #include "hypervisor/core/arch.h"
 #include "hypervisor/core/log.h"
@@ -34,11 +34,16 @@ Gate idt[256];
 void init_idt() {
   for (unsigned vector = 0; vector < 256; ++vector) {
     const uint64_t stub = reinterpret_cast<uint64_t>(interrupt_stubs) + vector * kStubBytes;
-    const uint8_t ist = vector == vector::kDf || vector == vector::kPf ? kFaultStack
+    const uint8_t ist = vector == vector::kDf || vector == vector::kPf    ? kFaultStack
                         : vector == vector::kNmi || vector == vector::kMc ? kNmiStack
-                                                                         : 0;
-    idt[vector] = {static_cast<uint16_t>(stub), 0x08, ist, kInterruptGate,
-                   static_cast<uint16_t>(stub >> 16), static_cast<uint32_t>(stub >> 32), 0};
+                                                                          : 0;
+    idt[vector] = {static_cast<uint16_t>(stub),
+                   0x08,
+                   ist,
+                   kInterruptGate,
+                   static_cast<uint16_t>(stub >> 16),
+                   static_cast<uint32_t>(stub >> 32),
+                   0};
   }
 }
 

@@ -64,7 +64,9 @@ void init_local_apic(const boot::BootInfo& info) {
   for (int i = 0; i < 256; ++i) write(reg::kEoi, 0);
 }
 
-void apic_eoi() { write(reg::kEoi, 0); }
+void apic_eoi() {
+  write(reg::kEoi, 0);
+}
 
 bool apic_is_level(uint8_t vector) {
   return (read(reg::kTmr + (vector / 32) * 0x10) >> (vector % 32)) & 1;
@@ -104,10 +106,10 @@ void calibrate_clocks(const boot::BootInfo& info) {
   const uint64_t apic_ticks = 0xffffffff - read(reg::kTimerCurrent);
   write(reg::kTimerInitial, 0);
   write(reg::kLvtTimer, host_vector::kTimer | (tsc_deadline ? kTscDeadlineMode : 0));
-  time_scale.init(static_cast<uint64_t>(static_cast<unsigned __int128>(tsc_ticks) * kPmTimerHz /
-                                        passed));
-  timer_ratio = static_cast<uint64_t>((static_cast<unsigned __int128>(apic_ticks) << 32) /
-                                      tsc_ticks);
+  time_scale.init(
+      static_cast<uint64_t>(static_cast<unsigned __int128>(tsc_ticks) * kPmTimerHz / passed));
+  timer_ratio =
+      static_cast<uint64_t>((static_cast<unsigned __int128>(apic_ticks) << 32) / tsc_ticks);
   log(LogLevel::info, "TSC {} kHz, APIC timer {} kHz{}", time_scale.tsc_hz / 1000,
       apic_ticks * kPmTimerHz / passed / 1000, x2apic ? ", x2APIC" : ", xAPIC");
 }

@@ -64,7 +64,7 @@ void start_svm(X86Lp& lp) {
   if (cpu::cpuid(1, 0).ecx & (1u << 26)) value |= cr4::kOsxsave;
   asm volatile("movq %0, %%cr4" : : "r"(value));
   asm volatile("movq %%cr0, %0" : "=r"(value));
-  value = (value | cr0::kWp | cr0::kNe | base::kBit<1>) & ~(base::kBit<2> | cr0::kTs);
+  value = (value | cr0::kWp | cr0::kNe | base::kBit<1>)&~(base::kBit<2> | cr0::kTs);
   asm volatile("movq %0, %%cr0" : : "r"(value));
 }
 
@@ -124,4 +124,6 @@ extern "C" [[noreturn]] void hv_main(boot::BootInfo* info, uint32_t index) {
 }  // namespace hv
 
 // Pure virtual calls cannot happen; the vtable's slot wants a name all the same.
-extern "C" void __cxa_pure_virtual() { hv::panic("pure virtual call"); }
+extern "C" void __cxa_pure_virtual() {
+  hv::panic("pure virtual call");
+}

@@ -78,8 +78,7 @@ namespace x86 {
 void panic_on_exception(const InterruptFrame& f) {
   if (panicked.exchange(true)) halt();
   show_header();
-  show("exception {} error {x} at rip {x} cr2 {x}", f.vector, f.error_code, f.rip,
-       cpu::read_cr2());
+  show("exception {} error {x} at rip {x} cr2 {x}", f.vector, f.error_code, f.rip, cpu::read_cr2());
   show("rax {x} rbx {x} rcx {x} rdx {x}", f.rax, f.rbx, f.rcx, f.rdx);
   show("rsi {x} rdi {x} rbp {x} rsp {x}", f.rsi, f.rdi, f.rbp, f.rsp);
   show("r8 {x} r9 {x} r10 {x} r11 {x}", f.r8, f.r9, f.r10, f.r11);

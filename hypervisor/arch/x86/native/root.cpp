@@ -34,7 +34,9 @@ Spa image_address(const void* object) {
 namespace x86 {
 namespace {
 
-constexpr uint64_t privilege(unsigned bit) { return uint64_t{1} << bit; }
+constexpr uint64_t privilege(unsigned bit) {
+  return uint64_t{1} << bit;
+}
 
 // Reference counter, reference TSC page, synthetic timers and guest idle stay closed to the root:
 // its clock is the TSC, its timer the virtual local APIC's, both without an exit or with one.
@@ -47,13 +49,14 @@ constexpr uint64_t kRootPrivileges =
     privilege(abi::kHvPrivilegeAccessTscInvariantControlsBit) |
     privilege(abi::kHvPrivilegeCreatePartitionsBit) |
     privilege(abi::kHvPrivilegeAccessPartitionIdBit) |
-    privilege(abi::kHvPrivilegeAccessMemoryPoolBit) |
-    privilege(abi::kHvPrivilegePostMessagesBit) | privilege(abi::kHvPrivilegeSignalEventsBit) |
-    privilege(abi::kHvPrivilegeCreatePortBit) | privilege(abi::kHvPrivilegeConnectPortBit) |
-    privilege(abi::kHvPrivilegeAccessStatsBit) | privilege(abi::kHvPrivilegeCpuManagementBit) |
-    privilege(abi::kHvPrivilegeAccessVpRegistersBit);
+    privilege(abi::kHvPrivilegeAccessMemoryPoolBit) | privilege(abi::kHvPrivilegePostMessagesBit) |
+    privilege(abi::kHvPrivilegeSignalEventsBit) | privilege(abi::kHvPrivilegeCreatePortBit) |
+    privilege(abi::kHvPrivilegeConnectPortBit) | privilege(abi::kHvPrivilegeAccessStatsBit) |
+    privilege(abi::kHvPrivilegeCpuManagementBit) | privilege(abi::kHvPrivilegeAccessVpRegistersBit);
 
-bool has_huge_pages() { return (cpu::cpuid(0x80000001, 0).edx >> 26) & 1; }
+bool has_huge_pages() {
+  return (cpu::cpuid(0x80000001, 0).edx >> 26) & 1;
+}
 
 void map_range(uint64_t from, uint64_t to) {
   static const bool huge = has_huge_pages();

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
-// The main loop of an LP: choose a VP, run it until something else should run, idle. Everything that
-// another LP may have asked for is looked at after `epoch` says "in the guest" and before VMRUN, so
-// a kick is needed only while that is so.
+// The main loop of an LP: choose a VP, run it until something else should run, idle. Everything
+// that another LP may have asked for is looked at after `epoch` says "in the guest" and before
+// VMRUN, so a kick is needed only while that is so.
 
 #include "hypervisor/arch/x86/native/run.h"
 
 #include "hypervisor/arch/x86/cpu.h"
-#include "hypervisor/arch/x86/msr.h"
 #include "hypervisor/arch/x86/machine.h"
+#include "hypervisor/arch/x86/msr.h"
 #include "hypervisor/arch/x86/requests.h"
 #include "hypervisor/arch/x86/svm/svm.h"
 #include "hypervisor/core/hypercall.h"
@@ -16,8 +16,12 @@
 
 namespace hv {
 
-Lp& this_lp() { return x86::this_x86_lp(); }
-uint8_t* hypercall_buffer() { return x86::this_x86_lp().hypercall_pages; }
+Lp& this_lp() {
+  return x86::this_x86_lp();
+}
+uint8_t* hypercall_buffer() {
+  return x86::this_x86_lp().hypercall_pages;
+}
 
 void kick_lp(Lp& lp) {
   if (&lp != &this_lp() && !lp.in_hypervisor())
@@ -74,8 +78,7 @@ void unload(X86Lp& lp, Vcpu& vcpu) {
 }
 
 bool must_leave(const X86Lp& lp, const Vcpu& vcpu) {
-  return lp.reschedule.load() || lp.flush_tlb.load() || vcpu.requests.load() ||
-         vcpu.suspend.load();
+  return lp.reschedule.load() || lp.flush_tlb.load() || vcpu.requests.load() || vcpu.suspend.load();
 }
 
 void enter(X86Lp& lp, Vcpu& vcpu) {
@@ -125,9 +128,13 @@ void idle(X86Lp& lp) {
 
 }  // namespace
 
-Vcpu& current_vcpu() { return *this_x86_lp().loaded; }
+Vcpu& current_vcpu() {
+  return *this_x86_lp().loaded;
+}
 
-void end_level_interrupt(uint8_t vector) { level_eoi(this_x86_lp(), vector); }
+void end_level_interrupt(uint8_t vector) {
+  level_eoi(this_x86_lp(), vector);
+}
 
 void take_nmi() {
   // With GIF set again it is taken through the IDT before the next instruction.

@@ -22,8 +22,8 @@ struct X86Lp : Lp {
   X86Lp* self = this;
   alignas(16) uint64_t gdt[5] = {};
   TaskState tss{};
-  Spa host_vmcb;        // FS, GS, TR and the system-call MSRs of the hypervisor
-  Spa host_save_area;   // VM_HSAVE_PA
+  Spa host_vmcb;           // FS, GS, TR and the system-call MSRs of the hypervisor
+  Spa host_save_area;      // VM_HSAVE_PA
   Vcpu* loaded = nullptr;  // whose FPU state is in the processor
   uint64_t asid_generation = 1;
   uint32_t next_asid = 1;

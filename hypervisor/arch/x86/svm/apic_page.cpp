@@ -48,11 +48,10 @@ bool emulate_apic_access(Vcpu& vcpu, Gpa address) {
     case Form::kRmReg:
     case Form::kMemAcc:
     case Form::kRmImm: {
-      const uint64_t value = instruction.form == Form::kRmImm
-                                 ? static_cast<uint64_t>(instruction.immediate)
-                             : instruction.form == Form::kMemAcc
-                                 ? vcpu.vmcb->rax
-                                 : guest_register(vcpu, instruction.reg);
+      const uint64_t value =
+          instruction.form == Form::kRmImm    ? static_cast<uint64_t>(instruction.immediate)
+          : instruction.form == Form::kMemAcc ? vcpu.vmcb->rax
+                                              : guest_register(vcpu, instruction.reg);
       x86::carry_out(vcpu, vcpu.apic.write_mmio(offset, static_cast<uint32_t>(value)));
       break;
     }

@@ -15,8 +15,8 @@ alignas(4096) uint8_t child_iopm[kIopmBytes];
 
 // MSRs a VP reads and writes without an exit: the VMCB or the processor switches them with the VP.
 constexpr uint32_t kPassThrough[] = {
-    x86::msr::kSysenterCs, x86::msr::kSysenterEsp, x86::msr::kSysenterEip, x86::msr::kStar,
-    x86::msr::kLstar,      x86::msr::kCstar,       x86::msr::kSfmask,      x86::msr::kFsBase,
+    x86::msr::kSysenterCs, x86::msr::kSysenterEsp,  x86::msr::kSysenterEip, x86::msr::kStar,
+    x86::msr::kLstar,      x86::msr::kCstar,        x86::msr::kSfmask,      x86::msr::kFsBase,
     x86::msr::kGsBase,     x86::msr::kKernelGsBase, x86::msr::kTscAux,
 };
 
@@ -64,9 +64,9 @@ void init_vmcb(Vcpu& vcpu) {
                  intercept3::kInvlpga | intercept3::kIoio | intercept3::kMsr |
                  intercept3::kTaskSwitch | intercept3::kShutdown;
   v.intercept4 = intercept4::kVmrun | intercept4::kVmmcall | intercept4::kVmload |
-                 intercept4::kVmsave | intercept4::kStgi | intercept4::kClgi |
-                 intercept4::kSkinit | intercept4::kMonitor | intercept4::kMwait |
-                 intercept4::kXsetbv | intercept4::kRdpru;
+                 intercept4::kVmsave | intercept4::kStgi | intercept4::kClgi | intercept4::kSkinit |
+                 intercept4::kMonitor | intercept4::kMwait | intercept4::kXsetbv |
+                 intercept4::kRdpru;
   // A task switch through a gate is the guest's own affair; the processor does it under SVM.
   v.intercept3 &= ~intercept3::kTaskSwitch;
   if (!root) v.intercept4 |= intercept4::kWbinvd;

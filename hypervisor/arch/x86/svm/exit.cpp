@@ -86,7 +86,9 @@ void on_hypercall(Vcpu& vcpu) {
   if (!(vcpu.partition.hypercall_msr.load(std::memory_order_relaxed) & 1)) return inject_ud(vcpu);
   ++vcpu.counters.hypercalls;
   const bool wide = code_mode(vcpu) == base::x86::Mode::k64;
-  const auto pair = [](uint64_t high, uint64_t low) { return high << 32 | static_cast<uint32_t>(low); };
+  const auto pair = [](uint64_t high, uint64_t low) {
+    return high << 32 | static_cast<uint32_t>(low);
+  };
   // 32-bit callers pass halves: EDX:EAX, EBX:ECX, EDI:ESI [TLFS 3.7].
   const HypercallRegisters in =
       wide ? HypercallRegisters{vcpu.gpr[x86::kRcx], vcpu.gpr[x86::kRdx], vcpu.gpr[x86::kR8]}
@@ -206,7 +208,8 @@ void on_machine_check(Vcpu& vcpu) {
 
 void on_unexpected(Vcpu& vcpu) {
   const Vmcb& v = *vcpu.vmcb;
-  log(LogLevel::error, "partition {} VP {}: exit {x} ({x}, {x}) at rip {x} cr0 {x} cr4 {x} efer {x}",
+  log(LogLevel::error,
+      "partition {} VP {}: exit {x} ({x}, {x}) at rip {x} cr0 {x} cr4 {x} efer {x}",
       vcpu.partition.id.value(), vcpu.index.value(), v.exit_code, v.exit_info1, v.exit_info2, v.rip,
       v.cr0, v.cr4, v.efer);
   x86::triple_fault(vcpu);
@@ -225,22 +228,38 @@ void handle_exit(Vcpu& vcpu) {
     recover_interrupted_event(vcpu);
 
   switch (static_cast<Exit>(v.exit_code)) {
-    case Exit::cpuid: return on_cpuid(vcpu);
-    case Exit::msr: return on_msr(vcpu);
-    case Exit::vmmcall: return on_hypercall(vcpu);
-    case Exit::hlt: return on_hlt(vcpu);
-    case Exit::io: return on_io(vcpu);
-    case Exit::nested_page_fault: return on_nested_fault(vcpu);
-    case Exit::interrupt: return cpu::take_interrupts();
-    case Exit::nmi: return x86::take_nmi();
-    case Exit::xsetbv: return on_xsetbv(vcpu);
-    case Exit::wbinvd: return on_cache_flush(vcpu, Op::kWbinvd);
-    case Exit::invd: return on_cache_flush(vcpu, Op::kInvd);
-    case Exit::iret: return on_iret(vcpu);
-    case Exit::machine_check: return on_machine_check(vcpu);
-    case Exit::shutdown: return x86::triple_fault(vcpu);
-    case Exit::init: return;
-    case Exit::rdpmc: return inject_gp(vcpu);
+    case Exit::cpuid:
+      return on_cpuid(vcpu);
+    case Exit::msr:
+      return on_msr(vcpu);
+    case Exit::vmmcall:
+      return on_hypercall(vcpu);
+    case Exit::hlt:
+      return on_hlt(vcpu);
+    case Exit::io:
+      return on_io(vcpu);
+    case Exit::nested_page_fault:
+      return on_nested_fault(vcpu);
+    case Exit::interrupt:
+      return cpu::take_interrupts();
+    case Exit::nmi:
+      return x86::take_nmi();
+    case Exit::xsetbv:
+      return on_xsetbv(vcpu);
+    case Exit::wbinvd:
+      return on_cache_flush(vcpu, Op::kWbinvd);
+    case Exit::invd:
+      return on_cache_flush(vcpu, Op::kInvd);
+    case Exit::iret:
+      return on_iret(vcpu);
+    case Exit::machine_check:
+      return on_machine_check(vcpu);
+    case Exit::shutdown:
+      return x86::triple_fault(vcpu);
+    case Exit::init:
+      return;
+    case Exit::rdpmc:
+      return inject_gp(vcpu);
     case Exit::vmrun:
     case Exit::vmload:
     case Exit::vmsave:
@@ -252,8 +271,10 @@ void handle_exit(Vcpu& vcpu) {
     case Exit::mwait:
     case Exit::mwait_conditional:
     case Exit::rdpru:
-    case Exit::rsm: return inject_ud(vcpu);
-    default: return on_unexpected(vcpu);
+    case Exit::rsm:
+      return inject_ud(vcpu);
+    default:
+      return on_unexpected(vcpu);
   }
 }
 

@@ -8,15 +8,18 @@
 namespace hv {
 namespace x86 {
 
-uint64_t guest_cr4(const Vcpu& vcpu) { return vcpu.vmcb->cr4; }
+uint64_t guest_cr4(const Vcpu& vcpu) {
+  return vcpu.vmcb->cr4;
+}
 
 // The root never sees SVME, which VMRUN needs set.
-uint64_t guest_efer(const Vcpu& vcpu) { return vcpu.vmcb->efer & ~efer::kSvme; }
+uint64_t guest_efer(const Vcpu& vcpu) {
+  return vcpu.vmcb->efer & ~efer::kSvme;
+}
 
 Result<> set_guest_efer(Vcpu& vcpu, uint64_t value) {
   svm::Vmcb& v = *vcpu.vmcb;
-  constexpr uint64_t kWritable =
-      efer::kSce | efer::kLme | efer::kNxe | efer::kFfxsr;
+  constexpr uint64_t kWritable = efer::kSce | efer::kLme | efer::kNxe | efer::kFfxsr;
   if (value & ~(kWritable | efer::kLma)) return fail(Error::inject_gp);
   const uint64_t changed = value ^ v.efer;
   if ((changed & efer::kLme) && (v.cr0 & cr0::kPg)) return fail(Error::inject_gp);
@@ -24,10 +27,18 @@ Result<> set_guest_efer(Vcpu& vcpu, uint64_t value) {
   return {};
 }
 
-uint64_t guest_pat(const Vcpu& vcpu) { return vcpu.vmcb->pat; }
-void set_guest_pat(Vcpu& vcpu, uint64_t value) { vcpu.vmcb->pat = value; }
-uint64_t guest_debug_ctl(const Vcpu& vcpu) { return vcpu.vmcb->debug_ctl; }
-void set_guest_tsc_offset(Vcpu& vcpu, uint64_t offset) { vcpu.vmcb->tsc_offset = offset; }
+uint64_t guest_pat(const Vcpu& vcpu) {
+  return vcpu.vmcb->pat;
+}
+void set_guest_pat(Vcpu& vcpu, uint64_t value) {
+  vcpu.vmcb->pat = value;
+}
+uint64_t guest_debug_ctl(const Vcpu& vcpu) {
+  return vcpu.vmcb->debug_ctl;
+}
+void set_guest_tsc_offset(Vcpu& vcpu, uint64_t offset) {
+  vcpu.vmcb->tsc_offset = offset;
+}
 
 }  // namespace x86
 }  // namespace hv

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Events into the guest, in the order of [APM2 8.5]: what an intercept interrupted, NMI, external
 // and APIC interrupts. Interrupts are offered as virtual interrupts: the processor delivers one as
-// soon as RFLAGS.IF, the interrupt shadow and CR8 allow, without an exit. What it did with the offer
-// is read at the next exit. Event injection carries what must arrive at once; not interrupts, since
-// an emulator is known that may deliver an injected one a second time.
+// soon as RFLAGS.IF, the interrupt shadow and CR8 allow, without an exit. What it did with the
+// offer is read at the next exit. Event injection carries what must arrive at once; not interrupts,
+// since an emulator is known that may deliver an injected one a second time.
 
 #include "hypervisor/arch/x86/lazy_eoi.h"
 #include "hypervisor/arch/x86/svm/svm.h"
@@ -99,8 +99,7 @@ namespace hv::x86 {
 
 void inject_exception(Vcpu& vcpu, PendingEvent event) {
   constexpr uint64_t kContributory = 1u << 0 | 1u << 10 | 1u << 11 | 1u << 12 | 1u << 13;
-  if (vcpu.event.valid() &&
-      PendingEvent::Type::get(vcpu.event.raw) == PendingEvent::kException) {
+  if (vcpu.event.valid() && PendingEvent::Type::get(vcpu.event.raw) == PendingEvent::kException) {
     const auto first = static_cast<uint8_t>(PendingEvent::Vector::get(vcpu.event.raw));
     const auto second = static_cast<uint8_t>(PendingEvent::Vector::get(event.raw));
     const bool first_contributes = (kContributory >> first & 1) || first == vector::kPf;

@@ -46,18 +46,29 @@ unsigned fetch_bytes(Vcpu& vcpu, uint8_t (&bytes)[15]) {
 
 uint8_t intercepted_length(Vcpu& vcpu, Op expected) {
   const uint64_t address = linear_rip(vcpu, code_mode(vcpu));
-  const uint8_t* code = address % kPageSize <= kPageSize - 4 ? instruction_page(vcpu, address)
-                                                             : nullptr;
+  const uint8_t* code =
+      address % kPageSize <= kPageSize - 4 ? instruction_page(vcpu, address) : nullptr;
   if (code) [[likely]] {
     uint32_t bytes;
     memcpy(&bytes, code, sizeof(bytes));
     switch (expected) {
-      case Op::kCpuid: if ((bytes & 0xffff) == 0xa20f) return 2; break;
-      case Op::kWrmsr: if ((bytes & 0xffff) == 0x300f) return 2; break;
-      case Op::kRdmsr: if ((bytes & 0xffff) == 0x320f) return 2; break;
-      case Op::kVmmcall: if ((bytes & 0xffffff) == 0xd9010f) return 3; break;
-      case Op::kHlt: if ((bytes & 0xff) == 0xf4) return 1; break;
-      default: break;
+      case Op::kCpuid:
+        if ((bytes & 0xffff) == 0xa20f) return 2;
+        break;
+      case Op::kWrmsr:
+        if ((bytes & 0xffff) == 0x300f) return 2;
+        break;
+      case Op::kRdmsr:
+        if ((bytes & 0xffff) == 0x320f) return 2;
+        break;
+      case Op::kVmmcall:
+        if ((bytes & 0xffffff) == 0xd9010f) return 3;
+        break;
+      case Op::kHlt:
+        if ((bytes & 0xff) == 0xf4) return 1;
+        break;
+      default:
+        break;
     }
   }
   Instruction instruction;
@@ -67,8 +78,8 @@ uint8_t intercepted_length(Vcpu& vcpu, Op expected) {
 bool fetch_instruction(Vcpu& vcpu, Instruction& instruction) {
   uint8_t bytes[15];
   const unsigned count = fetch_bytes(vcpu, bytes);
-  return count && base::x86::decode({bytes, count}, code_mode(vcpu), instruction) ==
-                      DecodeStatus::kOk;
+  return count &&
+         base::x86::decode({bytes, count}, code_mode(vcpu), instruction) == DecodeStatus::kOk;
 }
 
 bool fetch_expected(Vcpu& vcpu, Op expected, Instruction& instruction) {

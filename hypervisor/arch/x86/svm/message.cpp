@@ -40,12 +40,14 @@ void report_io(Vcpu& vcpu) {
   const uint64_t info = v.exit_info1;
   abi::HvX64IoPortInterceptMessage m{};
   const auto length = static_cast<uint8_t>(v.exit_info2 - v.rip);
-  fill_header(vcpu, length, IoExit::In::test(info) ? Access::HvInterceptAccessRead
-                                                   : Access::HvInterceptAccessWrite, m.header);
+  fill_header(
+      vcpu, length,
+      IoExit::In::test(info) ? Access::HvInterceptAccessRead : Access::HvInterceptAccessWrite,
+      m.header);
   m.port_number = static_cast<uint16_t>(IoExit::Port::get(info));
-  m.access_info = static_cast<uint8_t>(
-      IoExit::Size::get(info) | IoExit::String::get(info) << abi::kHvIoPortStringOpBit |
-      IoExit::Rep::get(info) << abi::kHvIoPortRepPrefixBit);
+  m.access_info = static_cast<uint8_t>(IoExit::Size::get(info) |
+                                       IoExit::String::get(info) << abi::kHvIoPortStringOpBit |
+                                       IoExit::Rep::get(info) << abi::kHvIoPortRepPrefixBit);
   m.rax = v.rax;
   if (IoExit::String::test(info)) {
     uint8_t bytes[15];

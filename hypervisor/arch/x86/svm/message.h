@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Intercept messages: what a child's exit looks like to its parent [TLFS 9.5]. Each suspends the VP.
+// Intercept messages: what a child's exit looks like to its parent [TLFS 9.5]. Each suspends the
+// VP.
 #pragma once
 
 #include "hypervisor/arch/x86/svm/svm.h"

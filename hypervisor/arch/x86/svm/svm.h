@@ -49,7 +49,8 @@ bool fetch_expected(Vcpu& vcpu, base::x86::Op expected, base::x86::Instruction& 
 uint8_t intercepted_length(Vcpu& vcpu, base::x86::Op expected);
 // Up to 15 bytes at RIP, for messages to the parent. Returns the bytes read.
 unsigned fetch_bytes(Vcpu& vcpu, uint8_t (&bytes)[15]);
-// Moves RIP past an emulated instruction: ends the interrupt shadow, raises #DB when single-stepping.
+// Moves RIP past an emulated instruction: ends the interrupt shadow, raises #DB when
+// single-stepping.
 void complete_instruction(Vcpu& vcpu, uint8_t length);
 
 // --- inject.cpp: events into the guest ---

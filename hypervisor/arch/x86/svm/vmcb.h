@@ -31,11 +31,10 @@ struct VirtualInterrupt {  // control offset 0x60
 // Intercept words 3 and 4 (offsets 0x0c and 0x10).
 namespace intercept3 {
 inline constexpr uint32_t kIntr = 1u << 0, kNmi = 1u << 1, kSmi = 1u << 2, kInit = 1u << 3,
-                          kVintr = 1u << 4, kRdpmc = 1u << 15, kCpuid = 1u << 18,
-                          kRsm = 1u << 19, kIret = 1u << 20, kInvd = 1u << 22,
-                          kPause = 1u << 23, kHlt = 1u << 24, kInvlpga = 1u << 26,
-                          kIoio = 1u << 27, kMsr = 1u << 28, kTaskSwitch = 1u << 29,
-                          kFerrFreeze = 1u << 30, kShutdown = 1u << 31;
+                          kVintr = 1u << 4, kRdpmc = 1u << 15, kCpuid = 1u << 18, kRsm = 1u << 19,
+                          kIret = 1u << 20, kInvd = 1u << 22, kPause = 1u << 23, kHlt = 1u << 24,
+                          kInvlpga = 1u << 26, kIoio = 1u << 27, kMsr = 1u << 28,
+                          kTaskSwitch = 1u << 29, kFerrFreeze = 1u << 30, kShutdown = 1u << 31;
 }
 namespace intercept4 {
 inline constexpr uint32_t kVmrun = 1u << 0, kVmmcall = 1u << 1, kVmload = 1u << 2,
@@ -47,44 +46,44 @@ inline constexpr uint32_t kVmrun = 1u << 0, kVmmcall = 1u << 1, kVmload = 1u << 
 enum class TlbControl : uint8_t { none = 0, flush_all = 1 };
 
 struct Vmcb {
-  uint16_t intercept_cr_read, intercept_cr_write;   // 000
-  uint16_t intercept_dr_read, intercept_dr_write;   // 004
-  uint32_t intercept_exceptions;                    // 008
-  uint32_t intercept3, intercept4, intercept5;      // 00c
+  uint16_t intercept_cr_read, intercept_cr_write;  // 000
+  uint16_t intercept_dr_read, intercept_dr_write;  // 004
+  uint32_t intercept_exceptions;                   // 008
+  uint32_t intercept3, intercept4, intercept5;     // 00c
   uint8_t reserved0[0x3c - 0x18];
-  uint16_t pause_threshold, pause_count;            // 03c
-  uint64_t iopm_base, msrpm_base, tsc_offset;       // 040
-  uint32_t asid;                                    // 058
-  TlbControl tlb_control;                           // 05c
+  uint16_t pause_threshold, pause_count;       // 03c
+  uint64_t iopm_base, msrpm_base, tsc_offset;  // 040
+  uint32_t asid;                               // 058
+  TlbControl tlb_control;                      // 05c
   uint8_t reserved1[3];
-  uint64_t virtual_interrupt;                       // 060
-  uint64_t interrupt_shadow;                        // 068, bit 0
-  uint64_t exit_code, exit_info1, exit_info2;       // 070
-  uint64_t exit_interrupt_info;                     // 088
-  uint64_t nested_paging;                           // 090, bit 0
+  uint64_t virtual_interrupt;                  // 060
+  uint64_t interrupt_shadow;                   // 068, bit 0
+  uint64_t exit_code, exit_info1, exit_info2;  // 070
+  uint64_t exit_interrupt_info;                // 088
+  uint64_t nested_paging;                      // 090, bit 0
   uint8_t reserved2[0xa8 - 0x98];
-  uint64_t event_injection;                         // 0a8
-  uint64_t nested_cr3;                              // 0b0
-  uint64_t lbr_control;                             // 0b8
-  uint32_t clean_bits, reserved3;                   // 0c0
-  uint64_t next_rip;                                // 0c8
-  uint8_t fetched_count;                            // 0d0
+  uint64_t event_injection;        // 0a8
+  uint64_t nested_cr3;             // 0b0
+  uint64_t lbr_control;            // 0b8
+  uint32_t clean_bits, reserved3;  // 0c0
+  uint64_t next_rip;               // 0c8
+  uint8_t fetched_count;           // 0d0
   uint8_t fetched_bytes[15];
   uint8_t reserved4[0x400 - 0xe0];
 
   Segment es, cs, ss, ds, fs, gs, gdtr, ldtr, idtr, tr;  // 400
   uint8_t reserved5[0x4cb - 0x4a0];
-  uint8_t cpl;                                      // 4cb
+  uint8_t cpl;  // 4cb
   uint32_t reserved6;
-  uint64_t efer;                                    // 4d0
+  uint64_t efer;  // 4d0
   uint8_t reserved7[0x548 - 0x4d8];
-  uint64_t cr4, cr3, cr0, dr7, dr6, rflags, rip;    // 548
+  uint64_t cr4, cr3, cr0, dr7, dr6, rflags, rip;  // 548
   uint8_t reserved8[0x5d8 - 0x580];
-  uint64_t rsp, s_cet, ssp, isst_addr;              // 5d8
+  uint64_t rsp, s_cet, ssp, isst_addr;                       // 5d8
   uint64_t rax, star, lstar, cstar, sfmask, kernel_gs_base;  // 5f8
   uint64_t sysenter_cs, sysenter_esp, sysenter_eip, cr2;     // 628
   uint8_t reserved9[0x668 - 0x648];
-  uint64_t pat, debug_ctl;                          // 668
+  uint64_t pat, debug_ctl;  // 668
   uint8_t reserved10[0x1000 - 0x678];
 };
 static_assert(sizeof(Vmcb) == 4096);

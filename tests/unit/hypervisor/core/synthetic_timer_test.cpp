@@ -10,8 +10,12 @@ namespace {
 
 constexpr Gpa kSim = Gpa(0x3000);
 constexpr uint64_t kEnable = 1, kPeriodic = 2, kAutoEnable = 8, kDirect = 1 << 12;
-constexpr uint64_t sint(uint64_t number) { return number << 16; }
-constexpr uint64_t vector(uint64_t number) { return number << 4; }
+constexpr uint64_t sint(uint64_t number) {
+  return number << 16;
+}
+constexpr uint64_t vector(uint64_t number) {
+  return number << 4;
+}
 
 class SyntheticTimerTest : public testing::Test {
  protected:
@@ -35,9 +39,7 @@ class SyntheticTimerTest : public testing::Test {
     return *vp.timers.read(abi::kHvX64MsrStimer0Config + 2 * timer);
   }
   uint64_t count(unsigned timer) { return *vp.timers.read(abi::kHvX64MsrStimer0Count + 2 * timer); }
-  abi::HvMessage& slot() {
-    return environment.at<abi::HvMessagePage>(child, kSim).sint_message[2];
-  }
+  abi::HvMessage& slot() { return environment.at<abi::HvMessagePage>(child, kSim).sint_message[2]; }
   // Takes the timer message in the slot; {index, expiration, delivery} or index ~0.
   abi::HvTimerMessagePayload consume() {
     abi::HvTimerMessagePayload payload{~0u, 0, 0, 0};
@@ -191,9 +193,9 @@ TEST_F(SyntheticTimerTest, OtherNumbersRaiseGp) {
 
 TEST_F(SyntheticTimerTest, SavedStateRestores) {
   config(0, kAutoEnable | sint(2));
-  count(0, 1);                       // fills the slot
+  count(0, 1);  // fills the slot
   config(1, kAutoEnable | sint(2));
-  count(1, 2);                       // waits for it
+  count(1, 2);  // waits for it
   config(2, kEnable | kPeriodic | sint(2));
   count(2, 100);
   environment.advance_100ns(30);

@@ -14,7 +14,9 @@ using Kind = ApicEffect::Kind;
 using Mode = LocalApic::Mode;
 
 constexpr uint32_t kId3 = 0x23;
-constexpr uint32_t msr_of(unsigned reg) { return 0x800 + reg; }
+constexpr uint32_t msr_of(unsigned reg) {
+  return 0x800 + reg;
+}
 
 class LocalApicTest : public testing::Test {
  protected:
@@ -62,9 +64,9 @@ TEST_F(LocalApicTest, BaseTransitionsAreThoseOfTheManual) {
     bool allowed;
   };
   const Case cases[] = {
-      {Mode::disabled, kX, true},  {Mode::disabled, kX2, false}, {Mode::disabled, kBad, false},
-      {Mode::xapic, kOff, true},   {Mode::xapic, kX2, true},     {Mode::xapic, kBad, false},
-      {Mode::x2apic, kOff, true},  {Mode::x2apic, kX, false},    {Mode::x2apic, kBad, false},
+      {Mode::disabled, kX, true}, {Mode::disabled, kX2, false}, {Mode::disabled, kBad, false},
+      {Mode::xapic, kOff, true},  {Mode::xapic, kX2, true},     {Mode::xapic, kBad, false},
+      {Mode::x2apic, kOff, true}, {Mode::x2apic, kX, false},    {Mode::x2apic, kBad, false},
       {Mode::x2apic, kX2, true},
   };
   for (const Case& c : cases) {
@@ -261,10 +263,11 @@ TEST_F(LocalApicTest, IcrInXapicIsTwoWrites) {
 TEST_F(LocalApicTest, WhatCannotBeSentIsNotSent) {
   start(Mode::x2apic);
   constexpr uint64_t kNothing[] = {
-      0x8500,           // INIT level de-assert
-      0x200, 0x300,     // SMI, remote read
-      0x700 | 0x41,     // ExtINT
-      0x40000 | 0x400,  // NMI to self
+      0x8500,  // INIT level de-assert
+      0x200,
+      0x300,                // SMI, remote read
+      0x700 | 0x41,         // ExtINT
+      0x40000 | 0x400,      // NMI to self
       0x80000 | 0x600 | 9,  // SIPI to all including self
   };
   for (uint64_t value : kNothing) {
@@ -302,7 +305,7 @@ TEST_F(LocalApicTest, Destinations) {
   start(Mode::xapic);
   apic.write_mmio(kLdr << 4, 0x24000000);
   EXPECT_TRUE(apic.matches(logical(0x0c, false)));
-  EXPECT_FALSE(apic.matches(logical(0x0b, false) ));
+  EXPECT_FALSE(apic.matches(logical(0x0b, false)));
   EXPECT_FALSE(apic.matches(logical(0x124, true)));
   apic.write_mmio(kDfr << 4, 0);  // cluster 2, member 2
   EXPECT_EQ(apic.read_mmio(kDfr << 4), 0x0fffffffu);
