@@ -14,18 +14,28 @@ namespace {
 
 using abi::HvPortType;
 
-constexpr bool is_id(uint32_t value, uint32_t mask) { return (value & ~mask) == 0; }
+constexpr bool is_id(uint32_t value, uint32_t mask) {
+  return (value & ~mask) == 0;
+}
 
 // Where a port's target is in its type's part of the union, which all types here share.
-uint32_t target_sint(const Port& port) { return port.info.message.target_sint; }
-uint32_t target_vp(const Port& port) { return port.info.message.target_vp; }
+uint32_t target_sint(const Port& port) {
+  return port.info.message.target_sint;
+}
+uint32_t target_vp(const Port& port) {
+  return port.info.message.target_vp;
+}
 
 bool is_usable(const Vp& vp, const Port& port) {
   switch (port.info.port_type) {
-    case HvPortType::HvPortTypeMessage: return vp.synic.accepts_messages();
-    case HvPortType::HvPortTypeEvent: return vp.synic.accepts_events(target_sint(port));
-    case HvPortType::HvPortTypeDoorbell: return vp.synic.has_ring();
-    default: return false;
+    case HvPortType::HvPortTypeMessage:
+      return vp.synic.accepts_messages();
+    case HvPortType::HvPortTypeEvent:
+      return vp.synic.accepts_events(target_sint(port));
+    case HvPortType::HvPortTypeDoorbell:
+      return vp.synic.has_ring();
+    default:
+      return false;
   }
 }
 
@@ -58,7 +68,8 @@ Result<> check(const Partition& owner, PortId id, const abi::HvPortInfo& info) {
   if (info.message.target_vp != abi::kHvAnyVp && info.message.target_vp >= kMaxVpsPerPartition)
     return fail(Error::invalid_vp_index);
   switch (info.port_type) {
-    case HvPortType::HvPortTypeMessage: return {};
+    case HvPortType::HvPortTypeMessage:
+      return {};
     case HvPortType::HvPortTypeEvent:
       if (uint32_t{info.event.base_flag_number} + info.event.flag_count > abi::kHvEventFlagsCount)
         break;
@@ -67,7 +78,8 @@ Result<> check(const Partition& owner, PortId id, const abi::HvPortInfo& info) {
       // In a ring, 0 is an entry that is free.
       if (!owner.is_root() || id.value() == 0) break;
       return {};
-    default: break;
+    default:
+      break;
   }
   return fail(Error::invalid_parameter);
 }
@@ -196,9 +208,7 @@ void PortTable::ring(Partition& owner, PortId id) {
   Port* const port = ports_.find(id.value());
   if (!port || port->info.port_type != HvPortType::HvPortTypeDoorbell) return;
   Vp* const vp = choose_target(owner, *port, nullptr);
-  // A doorbell that already waits for room need not be rung twice.
-  if (!waiting_.contains(port) && !(vp && vp->synic.push_ring(*vp, target_sint(*port), id)))
-    set_waiting(*port, true);
+  set_waiting(*port, !(vp && vp->synic.push_ring(*vp, target_sint(*port), id)));
 }
 
 void PortTable::refill_ring(Vp& vp, unsigned sint) {
@@ -275,7 +285,9 @@ Result<> create_port(Partition& owner, PortId id, PartitionId peer, const abi::H
   return owner.ports.create(owner, id, peer, info);
 }
 
-Result<> delete_port(Partition& owner, PortId id) { return owner.ports.remove(owner, id); }
+Result<> delete_port(Partition& owner, PortId id) {
+  return owner.ports.remove(owner, id);
+}
 
 Result<> connect_port(Partition& connecting, ConnectionId id, Partition& port_owner, PortId port,
                       const abi::HvConnectionInfo& info) {
@@ -326,9 +338,12 @@ Result<> post_message_direct(Partition& target, VpIndex index, uint32_t sint,
       message.header.payload_size > abi::kHvMessagePayloadSize)
     return fail(Error::invalid_parameter);
   switch (vp->synic.post(*vp, sint, message)) {
-    case Synic::Post::posted: return {};
-    case Synic::Post::busy: return fail(Error::insufficient_buffers);
-    case Synic::Post::disabled: break;
+    case Synic::Post::posted:
+      return {};
+    case Synic::Post::busy:
+      return fail(Error::insufficient_buffers);
+    case Synic::Post::disabled:
+      break;
   }
   return fail(Error::invalid_synic_state);
 }

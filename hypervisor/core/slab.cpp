@@ -2,8 +2,6 @@
 // Pages of equal objects: a header, then objects; freed ones are linked through their first word.
 #include "hypervisor/core/slab.h"
 
-#include <cstring>
-
 namespace hv {
 
 Result<void*> PageSlab::allocate(PagePool& pool) {
@@ -18,7 +16,6 @@ Result<void*> PageSlab::allocate(PagePool& pool) {
   void* object = page->free;
   if (object) {
     page->free = *static_cast<void**>(object);
-    std::memset(object, 0, object_size_);
   } else {
     object = reinterpret_cast<uint8_t*>(page) + page->untouched;
     page->untouched += object_size_;

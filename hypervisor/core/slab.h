@@ -18,7 +18,7 @@ class PageSlab {
   PageSlab(const PageSlab&) = delete;
   PageSlab& operator=(const PageSlab&) = delete;
 
-  // Zeroed. Error: insufficient_memory.
+  // Error: insufficient_memory.
   Result<void*> allocate(PagePool& pool);
   void free(PagePool& pool, void* object);
 

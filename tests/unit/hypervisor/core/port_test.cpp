@@ -106,9 +106,8 @@ class PortTest : public testing::Test {
   x86::Vcpu& root0 = environment.make_running_vp(root, 0, 0);
   x86::Vcpu& root1 = environment.make_running_vp(root, 1, 1);
   x86::Vcpu& guest = environment.make_running_vp(child, 0);
-  Gpa pages[2][3] = {
-      {environment.free_page(), environment.free_page(), environment.free_page()},
-      {environment.free_page(), environment.free_page(), environment.free_page()}};
+  Gpa pages[2][3] = {{environment.free_page(), environment.free_page(), environment.free_page()},
+                     {environment.free_page(), environment.free_page(), environment.free_page()}};
   uint64_t root_pages = 0, child_pages = 0;
 };
 
@@ -137,7 +136,9 @@ TEST_F(PortTest, CreationChecksItsArguments) {
 TEST_F(PortTest, ConnectionChecksItsArguments) {
   ASSERT_TRUE(create_port(root, PortId(1), child.id, message_port(2, 0)));
   const auto error = [&](Partition& from, uint32_t id, uint32_t port, abi::HvPortType type) {
-    return connect_port(from, ConnectionId(id), root, PortId(port), connection(type)).error();
+    const auto result = connect_port(from, ConnectionId(id), root, PortId(port), connection(type));
+    EXPECT_FALSE(result);
+    return result.error();
   };
   EXPECT_EQ(error(child, 1 << 24, 1, kMessage), Error::invalid_connection_id);
   EXPECT_EQ(error(child, 1, 2, kMessage), Error::invalid_port_id);
@@ -195,12 +196,19 @@ TEST_F(PortTest, SixteenMessagesWaitInOrder) {
 }
 
 TEST_F(PortTest, MessagesThatWaitGoWithTheirPort) {
+  ASSERT_TRUE(create_port(root, PortId(3), child.id, event_port(2, 0, 0, 1)));  // keeps the page
   ASSERT_TRUE(create_port(root, PortId(1), child.id, message_port(2, 0)));
   connect(7, PortId(1), kMessage);
   ASSERT_TRUE(send(7, 1));
   ASSERT_TRUE(send(7, 2));
   ASSERT_TRUE(delete_port(root, PortId(1)));
+  // The next port is in the same memory.
+  ASSERT_TRUE(create_port(root, PortId(2), child.id, message_port(2, 0)));
+  connect(8, PortId(2), kMessage);
+  ASSERT_TRUE(send(8, 3));
   EXPECT_EQ(consume(root0, 2), 1);
+  write(root0, abi::kHvX64MsrEom, 0);
+  EXPECT_EQ(consume(root0, 2), 3);
   write(root0, abi::kHvX64MsrEom, 0);
   EXPECT_EQ(consume(root0, 2), -1);
 }
@@ -227,7 +235,7 @@ TEST_F(PortTest, EventsSetFlagsWithinTheirPort) {
   EXPECT_EQ(signal_event(child, ConnectionId(8), 10).error(), Error::invalid_parameter);
   EXPECT_EQ(signal_event(child, ConnectionId(9), 0).error(), Error::invalid_connection_id);
   EXPECT_EQ(send(8, 0).error(), Error::invalid_connection_id);
-  write(root0, abi::kHvX64MsrSint0 + 2, 0x100f3 );
+  write(root0, abi::kHvX64MsrSint0 + 2, 0x100f3);
   EXPECT_EQ(signal_event(child, ConnectionId(8), 1).error(), Error::invalid_synic_state);
 }
 
@@ -263,9 +271,9 @@ TEST_F(PortTest, DoorbellsMatchAddressSizeAndValue) {
   };
   constexpr uint64_t kAny = abi::kHvDoorbellTriggerAnyValueMask;
   const Case cases[] = {
-      {kAny | 0, 0, 1, 5, true},  {kAny | 1, 0, 1, 5, true},        {kAny | 1, 0, 2, 5, false},
-      {kAny | 4, 0, 8, 5, true},  {kAny | 7, 0, 8, 5, false},       {3, 5, 4, 5, true},
-      {3, 5, 4, 6, false},        {2, 0x10005, 2, 0xff0005, true},  {0, 5, 8, 5, true},
+      {kAny | 0, 0, 1, 5, true},     {kAny | 1, 0, 1, 5, true},       {kAny | 1, 0, 2, 5, false},
+      {kAny | 4, 0, 8, 5, true},     {kAny | 7, 0, 8, 5, false},      {3, 5, 4, 5, true},
+      {3, 5, 4, 6, false},           {2, 0x10005, 2, 0xff0005, true}, {0, 5, 8, 5, true},
       {4, 5, 8, 0x100000005, false},
   };
   EXPECT_FALSE(ring_doorbell(child, kDoorbell, 4, 5));
@@ -286,8 +294,8 @@ TEST_F(PortTest, DoorbellsThatFindTheRingFullAreNotLost) {
   constexpr unsigned kPorts = abi::kHvSynicEventRingMessageCount + 3;
   for (uint32_t i = 1; i <= kPorts; ++i) {
     ASSERT_TRUE(create_port(root, PortId(i), child.id, doorbell_port(5)));
-    ASSERT_TRUE(connect_port(child, ConnectionId(i), root, PortId(i),
-                             doorbell(kDoorbell + 8 * i, kAny)));
+    ASSERT_TRUE(
+        connect_port(child, ConnectionId(i), root, PortId(i), doorbell(kDoorbell + 8 * i, kAny)));
     ASSERT_TRUE(ring_doorbell(child, kDoorbell + 8 * i, 4, 0));
   }
   ASSERT_TRUE(ring_doorbell(child, kDoorbell + 8 * kPorts, 4, 0));  // already waits
@@ -297,6 +305,8 @@ TEST_F(PortTest, DoorbellsThatFindTheRingFullAreNotLost) {
   EXPECT_EQ(notify_port_ring_empty(root0, 16).error(), Error::invalid_parameter);
   ASSERT_TRUE(notify_port_ring_empty(root0, 5));
   for (unsigned i = 0; i < 3; ++i) EXPECT_EQ(ring(root0).data[i], kPorts - 2 + i);
+  EXPECT_EQ(ring(root0).data[3], 0u);
+  ASSERT_TRUE(notify_port_ring_empty(root0, 5));  // once only
   EXPECT_EQ(ring(root0).data[3], 0u);
 }
 
