@@ -191,8 +191,12 @@ void on_xsetbv(Vcpu& vcpu) {
 }
 
 // Caches are the root's business; a child that flushes them only slows others.
-void on_cache_flush(Vcpu& vcpu, Op expected) {
-  if (const uint8_t length = intercepted_length(vcpu, expected)) complete_instruction(vcpu, length);
+// An emulator is known that reports INVD as WBINVD.
+void on_cache_flush(Vcpu& vcpu) {
+  Instruction instruction;
+  if (!fetch_instruction(vcpu, instruction)) return;
+  if (instruction.op == Op::kWbinvd || instruction.op == Op::kInvd)
+    complete_instruction(vcpu, instruction.length);
 }
 
 void on_iret(Vcpu& vcpu) {
@@ -247,9 +251,8 @@ void handle_exit(Vcpu& vcpu) {
     case Exit::xsetbv:
       return on_xsetbv(vcpu);
     case Exit::wbinvd:
-      return on_cache_flush(vcpu, Op::kWbinvd);
     case Exit::invd:
-      return on_cache_flush(vcpu, Op::kInvd);
+      return on_cache_flush(vcpu);
     case Exit::iret:
       return on_iret(vcpu);
     case Exit::machine_check:
