@@ -29,6 +29,9 @@ HypercallResult dispatch_hypercall(Vp& caller, const HypercallRegisters& registe
 
 abi::HvStatus to_status(Error error);
 
+// Calls `action` with every statistics page of the machine itself; see hypercall_system.cpp.
+void for_each_machine_page(void (*action)(Spa& page));
+
 // Two pages of this LP, page-aligned: input block, then output block. Supplied by the environment.
 uint8_t* hypercall_buffer();
 

@@ -33,7 +33,7 @@ enum VpCounter {
   kVpLogicalProcessorDispatches = 74,
 };
 
-// Pages of objects that never go away, charged to the root.
+// Pages of objects that never go away, charged to the root; they go when the root restarts.
 base::SpinLock machine_lock{30};
 Spa hypervisor_page HV_GUARDED_BY(machine_lock);
 std::array<Spa, kMaxLps> lp_pages HV_GUARDED_BY(machine_lock);
@@ -129,6 +129,12 @@ Result<> with_object(const Call& call, const abi::HvInputMapStatsPage& in, Actio
 }
 
 }  // namespace
+
+void for_each_machine_page(void (*action)(Spa& page)) {
+  base::Guard guard(machine_lock);
+  action(hypervisor_page);
+  for (Spa& page : lp_pages) action(page);
+}
 
 Result<abi::HvOutputMapStatsPage> map_stats_page(Call& call, const abi::HvInputMapStatsPage& in) {
   abi::HvOutputMapStatsPage out{};

@@ -8,6 +8,7 @@
 #include <new>
 
 #include "hypervisor/core/arch.h"
+#include "hypervisor/core/hypercall.h"
 #include "hypervisor/core/log.h"
 #include "hypervisor/core/scheduler.h"
 
@@ -103,7 +104,7 @@ bool stop_vps(Partition& partition) {
   return stopped;
 }
 
-void unexport(Spa page) {
+void unexport(Spa& page) {
   if (page != Spa()) unexport_from_root(page);
 }
 
@@ -137,6 +138,14 @@ void free_vp(Partition& partition, Vp& vp) {
 void free_tables(Partition& partition) {
   partition.ports.destroy(partition);
   partition.intercepts.destroy(partition);
+}
+
+// Statistics pages that the root asked for about itself and the machine.
+void for_each_root_page(void (*action)(Spa&)) {
+  action(root_partition->stats_page);
+  for (auto& slot : root_partition->vps)
+    if (Vp* const vp = slot.load()) action(vp->stats_page);
+  for_each_machine_page(action);
 }
 
 // Drops mappings until none is left, at most kPagesPerCall leaves a call. Nobody uses the space any
@@ -371,6 +380,9 @@ Result<> partition_reset_root() {
     HV_TRY(delete_partition(*child));
   }
   root_partition->ports.destroy(*root_partition);
+  for_each_root_page(unexport);
+  synchronize_lps();
+  for_each_root_page([](Spa& page) { free_page(root_partition->pool, page); });
   PagePool& pool = root_partition->pool;
   Spa kept;
   for (uint64_t left = pool.free_pages(); left != 0; --left) {
