@@ -70,7 +70,8 @@ inline constexpr uint32_t kTsc = 0x10, kApicBase = 0x1b, kFeatureControl = 0x3a,
 
 // Exception vectors.
 namespace vector {
-inline constexpr uint8_t kDb = 1, kNmi = 2, kUd = 6, kDf = 8, kGp = 13, kPf = 14, kMc = 18;
+inline constexpr uint8_t kDb = 1, kNmi = 2, kUd = 6, kDf = 8, kGp = 13, kPf = 14, kAc = 17,
+                         kMc = 18;
 }
 
 // Physical interrupt vectors of the hypervisor itself: the highest class, above every vector that a

@@ -58,7 +58,7 @@ void init_vmcb(Vcpu& vcpu) {
   Vmcb& v = *vcpu.vmcb;
   memset(&v, 0, sizeof(v));
   const bool root = vcpu.partition.is_root();
-  v.intercept_exceptions = 1u << x86::vector::kMc;
+  v.intercept_exceptions = 1u << x86::vector::kMc | 1u << x86::vector::kDb | 1u << x86::vector::kAc;
   v.intercept3 = intercept3::kIntr | intercept3::kNmi | intercept3::kInit | intercept3::kRdpmc |
                  intercept3::kCpuid | intercept3::kRsm | intercept3::kInvd | intercept3::kHlt |
                  intercept3::kInvlpga | intercept3::kIoio | intercept3::kMsr |

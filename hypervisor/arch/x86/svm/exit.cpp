@@ -257,6 +257,14 @@ void handle_exit(Vcpu& vcpu) {
       return on_iret(vcpu);
     case Exit::machine_check:
       return on_machine_check(vcpu);
+    // These two are intercepted so that a guest whose delivery of one raises it again, and so on,
+    // does not keep the processor to itself; DR6 and DR7 are as its handler shall find them
+    // [APM2 15.12.2].
+    case Exit::debug_exception:
+      return x86::inject_exception(vcpu, PendingEvent::exception(x86::vector::kDb));
+    case Exit::alignment_check:
+      return x86::inject_exception(
+          vcpu, PendingEvent::exception(x86::vector::kAc, static_cast<uint32_t>(v.exit_info1)));
     case Exit::shutdown:
       return x86::triple_fault(vcpu);
     case Exit::init:

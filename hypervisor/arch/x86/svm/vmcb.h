@@ -100,6 +100,7 @@ static_assert(offsetof(Vmcb, es) == 0x400 && offsetof(Vmcb, cpl) == 0x4cb &&
 enum class Exit : uint64_t {
   exception_first = 0x40,
   debug_exception = 0x41,
+  alignment_check = 0x51,
   machine_check = 0x52,
   interrupt = 0x60,
   nmi = 0x61,
