@@ -5,8 +5,9 @@ add_library(partita_freestanding INTERFACE)
 target_include_directories(partita_freestanding INTERFACE ${CMAKE_SOURCE_DIR})
 target_compile_definitions(partita_freestanding INTERFACE PARTITA_FREESTANDING=1)
 target_compile_options(partita_freestanding INTERFACE
-  -O2 -g -ffreestanding -fno-pic -fno-pie -mno-red-zone -fno-stack-protector -fcf-protection=none
-  -fno-asynchronous-unwind-tables -fno-omit-frame-pointer -mno-omit-leaf-frame-pointer
+  # -fbuiltin: small copies of known size are moves, not calls.
+  -O2 -g -ffreestanding -fbuiltin -fno-pic -fno-pie -mno-red-zone -fno-stack-protector -fcf-protection=none
+  -fno-asynchronous-unwind-tables -fno-omit-frame-pointer
   -ffunction-sections -fdata-sections
   $<$<COMPILE_LANGUAGE:CXX>:-fno-exceptions -fno-rtti -fno-threadsafe-statics>
   -Wall -Wextra -Wshadow -Wno-unused-parameter -Wno-missing-field-initializers)

@@ -93,7 +93,7 @@ Result<> with_object(const Call& call, const abi::HvInputMapStatsPage& in, Actio
                                  ? &call.partition
                                  : find_partition(PartitionId{partition_id});
     const bool reachable = found && (found == &call.partition || found->parent == &call.partition);
-    return reachable && found->is_active() ? found : nullptr;
+    return reachable ? found : nullptr;
   };
   switch (in.type) {
     case abi::HvStatsObjectType::HvStatsObjectHypervisor: {
@@ -111,6 +111,7 @@ Result<> with_object(const Call& call, const abi::HvInputMapStatsPage& in, Actio
       Partition* const partition = named(id.partition.partition_id);
       if (!partition) return fail(Error::invalid_partition_id);
       base::Guard guard(partition->lock);
+      if (!partition->is_active()) return fail(Error::invalid_partition_state);
       return action(partition->stats_page, partition->pool,
                     [&](uint64_t* counters) { fill_partition(counters, *partition); });
     }

@@ -46,6 +46,7 @@ class InterceptTable {
   Result<> register_msr(Partition& child, const abi::HvRegisterX64MsrResultParameters& result);
   // True if accesses of this kind (kHvInterceptAccess*Mask) read zero and ignore writes.
   bool ignores_msr(uint32_t msr, uint32_t access) const;
+  bool overrides_cpuid() const { return cpuid_count_.load(std::memory_order_relaxed) != 0; }
   // Frees everything, when the partition is torn down.
   void destroy(Partition& child);
 

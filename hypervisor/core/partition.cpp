@@ -140,6 +140,26 @@ void free_tables(Partition& partition) {
   partition.intercepts.destroy(partition);
 }
 
+// The first half of finalization: VPs and all that others could reach through look-ups.
+Result<> quieten(Partition& partition) {
+  if (!stop_vps(partition)) return fail(Error::retry);
+  std::array<Vp*, kMaxVpsPerPartition> vps;
+  unsigned count = 0;
+  for (auto& slot : partition.vps) {
+    Vp* const vp = slot.load();
+    if (!vp) continue;
+    unlink_vp(partition, *vp);
+    vps[count++] = vp;
+  }
+  unexport(partition.stats_page);
+  synchronize_lps();
+  free_page(partition.pool, partition.stats_page);
+  for (unsigned i = 0; i < count; ++i) free_vp(partition, *vps[i]);
+  free_tables(partition);
+  partition.quiet = true;
+  return {};
+}
+
 // Statistics pages that the root asked for about itself and the machine.
 void for_each_root_page(void (*action)(Spa&)) {
   action(root_partition->stats_page);
@@ -217,31 +237,13 @@ Result<> initialize_partition(Partition& partition) {
 
 Result<> finalize_partition(Partition& partition) {
   HV_TRY_ASSIGN(Teardown teardown, Teardown::begin(partition));
-  bool first = false;
   {
     base::Guard guard(partition.lock);
-    const Partition::State state = partition.state.load();
-    first = state == Partition::State::active;
-    if (!first && state != Partition::State::finalizing)
+    if (!partition.is_active() && partition.state.load() != Partition::State::finalizing)
       return fail(Error::invalid_partition_state);
     partition.state.store(Partition::State::finalizing);
   }
-  if (!stop_vps(partition)) return fail(Error::retry);
-  std::array<Vp*, kMaxVpsPerPartition> vps;
-  unsigned count = 0;
-  for (auto& slot : partition.vps) {
-    Vp* const vp = slot.load();
-    if (!vp) continue;
-    unlink_vp(partition, *vp);
-    vps[count++] = vp;
-  }
-  if (first || count != 0) {
-    unexport(partition.stats_page);
-    synchronize_lps();
-    free_page(partition.pool, partition.stats_page);
-    for (unsigned i = 0; i < count; ++i) free_vp(partition, *vps[i]);
-    free_tables(partition);
-  }
+  if (!partition.quiet) HV_TRY(quieten(partition));
   HV_TRY(unmap_all(partition));
   HV_TRY(partition.space.destroy());
   partition.state.store(Partition::State::finalized);

@@ -42,7 +42,8 @@ struct Partition {
   bool is_active() const { return state.load() == State::active; }
   // Held by the one call that removes VPs or the partition itself; others answer Error::retry.
   std::atomic<bool> teardown{false};
-  Gpa teardown_cursor;  // everything below is unmapped; owned by the holder of `teardown`
+  bool quiet = false;   // while finalizing: nobody uses its VPs and space any more
+  Gpa teardown_cursor;  // everything below is unmapped; both owned by the holder of `teardown`
 
   uint64_t creation_flags = 0;
   // Privilege mask [TLFS hv_partition_privilege_mask], what its CPUID leaf 0x40000003 shows.

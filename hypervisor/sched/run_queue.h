@@ -30,6 +30,8 @@ Vp* pick(Lp& lp);
 void put_back(Lp& lp, Vp& vp);
 // When the LP has to look again: the first deadline, or the end of the slice if others wait.
 uint64_t next_event(Lp& lp, const Vp* running);
+// Whether any VP waits for this LP.
+bool others_wait(const Lp& lp);
 // Posts VpRequest::timer to every VP whose deadline has passed.
 void expire(Lp& lp, uint64_t now);
 

@@ -162,6 +162,10 @@ uint64_t next_event(Lp& lp, const Vp* running) {
   return queue.waiting.load() == 0 || running->slice_end > deadline ? deadline : running->slice_end;
 }
 
+bool others_wait(const Lp& lp) {
+  return queue_of(lp).waiting.load() != 0;
+}
+
 void expire(Lp& lp, uint64_t now) {
   RunQueue& queue = queue_of(lp);
   while (queue.first_deadline.load() <= now) {

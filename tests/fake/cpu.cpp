@@ -148,6 +148,19 @@ void wrmsr(uint32_t msr, uint64_t value) {
   c.writes.push_back({Write::To::msr, msr, value});
 }
 
+bool rdmsr_checked(uint32_t msr, uint64_t& value) {
+  const auto found = fake::cpu().msrs.find(msr);
+  if (found == fake::cpu().msrs.end()) return false;
+  value = found->second;
+  return true;
+}
+
+bool wrmsr_checked(uint32_t msr, uint64_t value) {
+  if (!fake::cpu().msrs.contains(msr)) return false;
+  wrmsr(msr, value);
+  return true;
+}
+
 uint8_t in8(uint16_t port) {
   const auto found = fake::cpu().ports.find(port);
   return found == fake::cpu().ports.end() ? uint8_t{0xff} : static_cast<uint8_t>(found->second);

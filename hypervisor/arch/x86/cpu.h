@@ -16,6 +16,9 @@ CpuidResult cpuid(uint32_t leaf, uint32_t subleaf);
 
 uint64_t rdmsr(uint32_t msr);
 void wrmsr(uint32_t msr, uint64_t value);
+// For values and numbers that a guest chose: false where the processor raises #GP.
+bool wrmsr_checked(uint32_t msr, uint64_t value);
+bool rdmsr_checked(uint32_t msr, uint64_t& value);
 
 uint8_t in8(uint16_t port);
 uint32_t in32(uint16_t port);

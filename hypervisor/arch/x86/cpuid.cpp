@@ -36,11 +36,14 @@ struct Mask {
 constexpr uint32_t kAll = ~uint32_t{0};
 constexpr Mask kMasks[] = {
     {0x1, 0, 0, kMonitor | kVmx | kTscDeadline, bit(21) | bit(22)},
-    {0x5, kAll, kAll, kAll, kAll},                    // MONITOR/MWAIT
-    {0x6, kAll, kAll, kAll, kAll},                    // thermal and power; ARAT is added below
-    {0xa, kAll, kAll, kAll, kAll},                    // performance monitoring
-    {0x7, 0, bit(2) | bit(10) | bit(12), bit(5), 0},  // SGX, INVPCID without PCID, RDT, WAITPKG
+    {0x5, kAll, kAll, kAll, kAll},  // MONITOR/MWAIT
+    {0x6, kAll, kAll, kAll, kAll},  // thermal and power; ARAT is added below
+    {0xa, kAll, kAll, kAll, kAll},  // performance monitoring
+    // SGX, INVPCID without PCID, RDT, WAITPKG; speculation controls as in 0x80000008.
+    {0x7, 0, bit(2) | bit(10) | bit(12), bit(5), 0x3fu << 26},
     {0x80000001, 0, 0, kSvm | kExtApic | kIbs | kSkinit | kPerfCore | kPerfNb | kMwaitx, 0},
+    // IBRS, IBPB, STIBP, SSBD: their MSRs are not virtualized.
+    {0x80000008, 0, bit(12) | 0x3fu << 14 | 0x1fu << 23, 0, 0},
     {0x80000007, kAll, kAll, kAll, 0},
     {0x8000000a, kAll, kAll, kAll, kAll},
     {0x8000001b, kAll, kAll, kAll, kAll},
@@ -54,7 +57,6 @@ uint64_t xcr0_mask = 1;
 CpuidResult hypervisor_leaf(const Vcpu& vcpu, uint32_t leaf) {
   const Partition& partition = vcpu.partition;
   const bool root = partition.is_root();
-  const uint64_t privileges = partition.privileges.load(std::memory_order_relaxed);
   switch (leaf) {
     case abi::kHvCpuidVendorAndMaxFunction:
       return {abi::kHvCpuidNestedFeatures, abi::kHvVendorEbx, abi::kHvVendorEcx, abi::kHvVendorEdx};
@@ -63,7 +65,8 @@ CpuidResult hypervisor_leaf(const Vcpu& vcpu, uint32_t leaf) {
     case abi::kHvCpuidVersion:
       return {abi::kHvVersionBuildMin, 10u << abi::kHvVersionMajorShift, 0, 0};
     case abi::kHvCpuidFeatures:
-      return {static_cast<uint32_t>(privileges), static_cast<uint32_t>(privileges >> 32), 0,
+      return {static_cast<uint32_t>(partition.privileges.load(std::memory_order_relaxed)),
+              static_cast<uint32_t>(partition.privileges.load(std::memory_order_relaxed) >> 32), 0,
               bit(abi::kHvFeatureEdxFrequencyMsrsBit) | bit(abi::kHvFeatureEdxGuestCrashMsrsBit) |
                   (root ? 0
                         : bit(abi::kHvFeatureEdxGuestIdleBit) |

@@ -133,6 +133,11 @@ class LocalApic {
   bool has_pending() const { return highest_pending() >= 0; }
   // The highest vector in IRR, whether the processor priority lets it through or not; -1: none.
   int highest_requested() const;
+  // Whether IRR holds anything at all: what every entry asks first.
+  bool any_requested() const {
+    return (irr_[0].load(std::memory_order_relaxed) | irr_[1].load(std::memory_order_relaxed) |
+            irr_[2].load(std::memory_order_relaxed) | irr_[3].load(std::memory_order_relaxed)) != 0;
+  }
   // Whether nothing of its priority class or above is in service.
   bool outranks_service(uint8_t vector) const {
     return vector >> 4 > (in_service() < 0 ? 0 : in_service() >> 4);

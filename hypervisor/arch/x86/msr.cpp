@@ -39,10 +39,12 @@ Result<> refuse(Vcpu&, uint32_t, uint64_t) {
   return fail(Error::inject_gp);
 }
 Result<uint64_t> physical(Vcpu&, uint32_t msr) {
-  return cpu::rdmsr(msr);
+  uint64_t value;
+  if (!cpu::rdmsr_checked(msr, value)) return fail(Error::inject_gp);
+  return value;
 }
 Result<> set_physical(Vcpu&, uint32_t msr, uint64_t value) {
-  cpu::wrmsr(msr, value);
+  if (!cpu::wrmsr_checked(msr, value)) return fail(Error::inject_gp);
   return {};
 }
 template <uint64_t Value>

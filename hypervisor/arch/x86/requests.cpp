@@ -39,7 +39,10 @@ bool wakes(const Vcpu& vcpu) {
 }  // namespace
 
 bool process_requests(Vcpu& vcpu) {
-  if (vcpu.requests.load(std::memory_order_acquire)) {
+  const uint64_t requests = vcpu.requests.load(std::memory_order_acquire);
+  if (!requests && !vcpu.suspend.load(std::memory_order_acquire)) [[likely]]
+    return true;
+  if (requests) {
     if (vcpu.take(VpRequest::init)) take_init(vcpu);
     if (vcpu.take(VpRequest::startup)) take_startup(vcpu);
     if (vcpu.take(VpRequest::nmi)) vcpu.nmi_pending = true;

@@ -70,7 +70,6 @@ struct Vcpu final : Vp {
   // TLB tag on the LP that ran it last.
   Lp* asid_lp = nullptr;
   uint64_t asid_generation = 0;
-  uint32_t asid = 0;
 
   // Injected at the next entry; what an intercept interrupted goes first.
   PendingEvent event;

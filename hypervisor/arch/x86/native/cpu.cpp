@@ -5,6 +5,10 @@
 
 #include "hypervisor/core/time.h"
 
+// entry.S
+extern "C" bool wrmsr_checked(uint32_t msr, uint64_t value);
+extern "C" bool rdmsr_checked(uint32_t msr, uint64_t* value);
+
 namespace hv {
 
 uint64_t read_tsc() {
@@ -34,6 +38,13 @@ void wrmsr(uint32_t msr, uint64_t value) {
                : "c"(msr), "a"(static_cast<uint32_t>(value)),
                  "d"(static_cast<uint32_t>(value >> 32))
                : "memory");
+}
+
+bool wrmsr_checked(uint32_t msr, uint64_t value) {
+  return ::wrmsr_checked(msr, value);
+}
+bool rdmsr_checked(uint32_t msr, uint64_t& value) {
+  return ::rdmsr_checked(msr, &value);
 }
 
 uint8_t in8(uint16_t port) {

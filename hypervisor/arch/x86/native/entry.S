@@ -89,3 +89,28 @@ load_descriptors:
     movw $0x18, %ax
     ltr %ax
     ret
+
+# bool wrmsr_checked(msr, value), bool rdmsr_checked(msr, uint64_t* value): a #GP at the _at labels
+# continues at msr_failed.
+.globl wrmsr_checked, wrmsr_checked_at, rdmsr_checked, rdmsr_checked_at, msr_failed
+wrmsr_checked:
+    movl %edi, %ecx
+    movq %rsi, %rax
+    movq %rsi, %rdx
+    shrq $32, %rdx
+wrmsr_checked_at:
+    wrmsr
+    movl $1, %eax
+    ret
+rdmsr_checked:
+    movl %edi, %ecx
+rdmsr_checked_at:
+    rdmsr
+    shlq $32, %rdx
+    orq %rdx, %rax
+    movq %rax, (%rsi)
+    movl $1, %eax
+    ret
+msr_failed:
+    xorl %eax, %eax
+    ret

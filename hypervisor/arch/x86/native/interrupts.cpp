@@ -25,6 +25,7 @@ struct [[gnu::packed]] DescriptorPointer {
 
 extern "C" char interrupt_stubs[];
 extern "C" void load_descriptors(const void* gdt, const void* idt);
+extern "C" char wrmsr_checked_at[], rdmsr_checked_at[], msr_failed[];
 
 constexpr uint64_t kStubBytes = 16;
 constexpr uint8_t kInterruptGate = 0x8e;
@@ -45,6 +46,11 @@ void init_idt() {
                    static_cast<uint32_t>(stub >> 32),
                    0};
   }
+}
+
+bool in_checked_msr_access(const InterruptFrame& frame) {
+  return frame.rip == reinterpret_cast<uint64_t>(wrmsr_checked_at) ||
+         frame.rip == reinterpret_cast<uint64_t>(rdmsr_checked_at);
 }
 
 void forward_to_root(X86Lp& lp, uint8_t vector) {
@@ -92,6 +98,10 @@ extern "C" void on_interrupt(InterruptFrame* frame) {
   const auto vector = static_cast<uint8_t>(frame->vector);
   if (vector == vector::kNmi) {
     this_x86_lp().nmi_arrived = true;
+    return;
+  }
+  if (vector == vector::kGp && in_checked_msr_access(*frame)) {
+    frame->rip = reinterpret_cast<uint64_t>(msr_failed);
     return;
   }
   if (vector < 32) panic_on_exception(*frame);

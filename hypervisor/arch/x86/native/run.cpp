@@ -40,19 +40,19 @@ uint32_t asid_count() {
 void prepare_tlb(X86Lp& lp, Vcpu& vcpu) {
   svm::Vmcb& v = *vcpu.vmcb;
   v.tlb_control = svm::TlbControl::none;
-  const bool flush = lp.flush_tlb.load(std::memory_order_relaxed) && lp.flush_tlb.exchange(false);
-  const bool fresh = vcpu.asid_lp != &lp || vcpu.asid_generation != lp.asid_generation;
-  if (fresh && lp.next_asid == asid_count()) {
-    ++lp.asid_generation;
-    lp.next_asid = 1;
-  }
-  if (fresh) {
+  bool flush = lp.flush_tlb.load(std::memory_order_relaxed) && lp.flush_tlb.exchange(false);
+  if (vcpu.asid_lp != &lp || vcpu.asid_generation != lp.asid_generation) [[unlikely]] {
+    if (lp.next_asid == asid_count()) {
+      ++lp.asid_generation;
+      lp.next_asid = 1;
+      flush = true;
+    }
     vcpu.asid_lp = &lp;
     vcpu.asid_generation = lp.asid_generation;
-    vcpu.asid = lp.next_asid++;
-    v.asid = vcpu.asid;
+    v.asid = lp.next_asid++;
   }
-  if (flush || vcpu.asid == 1) v.tlb_control = svm::TlbControl::flush_all;
+  if (flush) [[unlikely]]
+    v.tlb_control = svm::TlbControl::flush_all;
 }
 
 void arm_timer(X86Lp& lp, const Vp* running) {
@@ -99,16 +99,21 @@ void enter(X86Lp& lp, Vcpu& vcpu) {
   svm::handle_exit(vcpu);
 }
 
+// The timer fired or was never armed: deadlines may have passed, and the VP's slice may be over.
+bool timer_says_leave(X86Lp& lp, const Vcpu& vcpu) {
+  const uint64_t now = read_tsc();
+  sched::expire(lp, now);
+  return now >= vcpu.slice_end && sched::others_wait(lp);
+}
+
 void run_vp(X86Lp& lp, Vcpu& vcpu) {
   load(lp, vcpu);
   const uint64_t start = read_tsc();
   for (;;) {
-    const uint64_t now_due = lp.programmed_deadline;
-    if (now_due == kNever) sched::expire(lp, read_tsc());
+    if (lp.programmed_deadline == kNever && timer_says_leave(lp, vcpu)) break;
     if (!process_requests(vcpu) || lp.reschedule.load(std::memory_order_relaxed)) break;
     arm_timer(lp, &vcpu);
     enter(lp, vcpu);
-    if (read_tsc() >= vcpu.slice_end) break;
   }
   vcpu.counters.runtime_tsc += read_tsc() - start;
   unload(lp, vcpu);

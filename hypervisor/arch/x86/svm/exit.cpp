@@ -35,13 +35,16 @@ void on_cpuid(Vcpu& vcpu) {
   Vmcb& v = *vcpu.vmcb;
   const auto leaf = static_cast<uint32_t>(v.rax);
   const auto subleaf = static_cast<uint32_t>(vcpu.gpr[x86::kRcx]);
-  const cpu::CpuidResult r = x86::guest_cpuid(vcpu, leaf, subleaf);
-  std::array<uint32_t, 4> registers = {r.eax, r.ebx, r.ecx, r.edx};
-  vcpu.partition.intercepts.override_cpuid(vcpu.index, leaf, subleaf, registers);
-  v.rax = registers[0];
-  vcpu.gpr[x86::kRbx] = registers[1];
-  vcpu.gpr[x86::kRcx] = registers[2];
-  vcpu.gpr[x86::kRdx] = registers[3];
+  cpu::CpuidResult r = x86::guest_cpuid(vcpu, leaf, subleaf);
+  if (vcpu.partition.intercepts.overrides_cpuid()) [[unlikely]] {
+    std::array<uint32_t, 4> registers = {r.eax, r.ebx, r.ecx, r.edx};
+    vcpu.partition.intercepts.override_cpuid(vcpu.index, leaf, subleaf, registers);
+    r = {registers[0], registers[1], registers[2], registers[3]};
+  }
+  v.rax = r.eax;
+  vcpu.gpr[x86::kRbx] = r.ebx;
+  vcpu.gpr[x86::kRcx] = r.ecx;
+  vcpu.gpr[x86::kRdx] = r.edx;
   complete_instruction(vcpu, length);
 }
 

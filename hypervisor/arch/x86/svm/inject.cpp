@@ -28,10 +28,9 @@ void offer(Vcpu& vcpu, uint8_t vector, bool ignore_tpr) {
 // An interrupt that the guest takes with the entry is in service from now on, so that the lazy EOI
 // can be offered with it; one that has to wait stays requested.
 void offer_apic_interrupt(Vcpu& vcpu, bool now) {
-  const int requested = vcpu.apic.highest_requested();
-  if (requested < 0) [[likely]]
+  if (!vcpu.apic.any_requested()) [[likely]]
     return;
-  const auto vector = static_cast<uint8_t>(requested);
+  const auto vector = static_cast<uint8_t>(vcpu.apic.highest_requested());
   if (!vcpu.apic.outranks_service(vector)) return;
   offer(vcpu, vector, false);
   if (!now || vector >> 4 <= vcpu.apic.tpr() >> 4) return;
