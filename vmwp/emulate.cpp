@@ -183,8 +183,9 @@ class InstructionBus {
     return std::as_writable_bytes(std::span(&value, 1)).first(size);
   }
   bool keep(AccessResult<void> result) {
-    if (!result) fault_ = std::move(result).error();
-    return result.has_value();
+    if (result) return true;
+    fault_ = std::move(result).error();
+    return false;
   }
 
   chipset::Chipset& chipset_;

@@ -149,7 +149,7 @@ Result<> Machine::build() {
           .power_off = [this] { end({EndKind::kPoweredOff, {}, {}}); },
           .reset = [this] { end({EndKind::kReset, {}, {}}); },
           .reschedule = [this] { rearm_timer(); },
-          .log = [this](std::string_view line) { log_->line(line); },
+          .log = guest_log(),
       });
   for (uint32_t i = 0; i < config_.vps; ++i) {
     board->vps.push_back(
@@ -164,6 +164,12 @@ Result<> Machine::build() {
   });
   ++boots_;
   return {};
+}
+
+// Lines that the guest causes would disturb its own console, if both are on the terminal.
+chipset::LogSink Machine::guest_log() {
+  if (config_.log.empty() && config_.console.kind == ConsoleConfig::Kind::kTerminal) return {};
+  return [this](std::string_view line) { log_->line(line); };
 }
 
 Ending Machine::run() {

@@ -66,6 +66,7 @@ class Machine {
           std::unique_ptr<Log> log, std::unique_ptr<Console> console, UniqueFd signals);
 
   Result<> build();
+  chipset::LogSink guest_log();
   Ending run_once();
   void end(Ending ending);
   void rearm_timer();

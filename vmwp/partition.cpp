@@ -141,7 +141,8 @@ void MshvPartition::report_crashes() {
   input.access_type_mask = kHvInterceptAccessWriteMask;
   input.intercept_type = HvInterceptType::HvInterceptTypeX64MsrIndex;
   input.intercept_parameter.msr_index = kHvX64MsrCrashCtl;
-  (void)root_hypercall(partition_.get(), HvCall::HvCallInstallIntercept, 0, bytes_of(input), {});
+  [[maybe_unused]] const auto asked =
+      root_hypercall(partition_.get(), HvCall::HvCallInstallIntercept, 0, bytes_of(input), {});
 }
 
 Result<> MshvPartition::set_property(HvPartitionPropertyCode code, uint64_t value) {

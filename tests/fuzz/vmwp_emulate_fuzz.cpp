@@ -93,7 +93,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                                           .reset = [] {},
                                           .reschedule = [] {},
                                           .log = {}});
-  Vp vp(EmulationContext{0, partition, chipset, memory}, [](Ending) {});
+  Vp vp(EmulationContext{0, partition, chipset, memory}, [](const Ending&) {});
 
   Input input(data, size);
   while (!input.empty()) {

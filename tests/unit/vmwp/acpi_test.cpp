@@ -103,7 +103,9 @@ TEST(AcpiTest, IaslRoundTrip) {
     EXPECT_EQ(decoded.find("rror"), std::string::npos) << decoded;
     EXPECT_EQ(decoded.find("arning"), std::string::npos) << decoded;
     EXPECT_EQ(decoded.find("nvalid"), std::string::npos) << decoded;
-    const std::string encoded = output_of("iasl -vw 6033 -p " + base + "_again " + base + ".dsl");
+    std::string compile = "iasl -vw 6033 -p ";
+    compile.append(base).append("_again ").append(base).append(".dsl");
+    const std::string encoded = output_of(compile);
     EXPECT_NE(encoded.find("0 Errors, 0 Warnings"), std::string::npos) << encoded;
     auto before = file_bytes(base + ".dat");
     auto after = file_bytes(base + "_again.aml");

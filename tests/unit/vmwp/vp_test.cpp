@@ -106,15 +106,16 @@ class VpTest : public ::testing::Test {
   chipset::FakeClock clock_;
   Terminal terminal_;
   unsigned power_offs_ = 0;
-  chipset::Chipset chipset_{clock_, terminal_,
-                            chipset::Hooks{.deliver =
-                                               [this](const chipset::InterruptMessage& m) {
-                                                 (void)partition_.assert_interrupt(m);
-                                               },
-                                           .power_off = [this] { ++power_offs_; },
-                                           .reset = [] {},
-                                           .reschedule = [] {},
-                                           .log = {}}};
+  chipset::Chipset chipset_{
+      clock_, terminal_,
+      chipset::Hooks{.deliver =
+                         [this](const chipset::InterruptMessage& m) {
+                           EXPECT_TRUE(partition_.assert_interrupt(m).has_value());
+                         },
+                     .power_off = [this] { ++power_offs_; },
+                     .reset = [] {},
+                     .reschedule = [] {},
+                     .log = {}}};
   GuestMemory memory_ = *GuestMemory::create(32 * kMiB);
   FakePartition partition_;
   std::vector<Ending> endings_;
