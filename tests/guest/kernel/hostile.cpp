@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The hostile mode: every processor does random operations until the time is over. VP 0 does nothing
-// that waits, looks after the others (an NMI, then INIT and SIPI) and has the last word.
+// The hostile mode: every processor does random operations until the time is over. VP 0 does
+// nothing that waits, looks after the others (an NMI, then INIT and SIPI) and has the last word.
 #include "tests/guest/kernel/hostile.h"
 
 namespace {
@@ -59,6 +59,7 @@ void count(uint64_t number, const char* what) {
 void hostile(uint64_t seconds, uint64_t given_seed) {
   constexpr unsigned kRound = 64;
   seed = given_seed;
+  on_hardware = word_in(command_line(), "hardware");
   print("hostile: seed ");
   count(seed, ", ");
   count(processor_count(), " processors, ");

@@ -22,7 +22,9 @@ class Random {
   // Scratch memory, or a place without memory.
   uint64_t gpa();
   template <class T, size_t N>
-  const T& of(const T (&list)[N]) { return list[below(N)]; }
+  const T& of(const T (&list)[N]) {
+    return list[below(N)];
+  }
 
  private:
   uint64_t state_;
@@ -31,6 +33,10 @@ class Random {
 using Operation = void (*)(Random&);
 extern const Operation kOperations[];
 extern const unsigned kOperationCount;
+
+// Whether the processor is a real one. QEMU 7.2 without KVM itself crashes over breakpoints and CR8
+// in nested guests, and takes what is invalid in control registers until the next VMRUN fails.
+extern bool on_hardware;
 
 // Brings back what operations change of this processor: control, debug and descriptor registers.
 void restore_processor();

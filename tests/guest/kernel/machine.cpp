@@ -227,11 +227,19 @@ void power_off() {
   for (;;) asm volatile("cli; hlt");
 }
 
-uint64_t now() { return rdmsr(kMsrReferenceCount); }
+uint64_t now() {
+  return rdmsr(kMsrReferenceCount);
+}
 
-const char* command_line() { return words; }
-unsigned processor_count() { return processors; }
-uint64_t page_table_root() { return reinterpret_cast<uint64_t>(pml4); }
+const char* command_line() {
+  return words;
+}
+unsigned processor_count() {
+  return processors;
+}
+uint64_t page_table_root() {
+  return reinterpret_cast<uint64_t>(pml4);
+}
 
 namespace {
 // Behind `key` at the start of a word, or nullptr.

@@ -19,10 +19,12 @@ constexpr uint32_t kMsrGuestOsId = 0x40000000;
 constexpr uint32_t kMsrHypercall = 0x40000001;
 constexpr uint32_t kMsrVpIndex = 0x40000002;
 constexpr uint32_t kMsrReferenceCount = 0x40000020;
+constexpr uint32_t kMsrTpr = 0x808;
 constexpr uint32_t kMsrEoi = 0x80b;
 constexpr uint32_t kMsrSpurious = 0x80f;
 constexpr uint32_t kMsrIcr = 0x830;
 constexpr uint32_t kMsrSelfIpi = 0x83f;
+constexpr uint32_t kMsrGuestIdle = 0x400000f0;  // reading waits for an interrupt
 constexpr uint64_t kApicBase = 0xfee00000;
 
 // ---- instructions ----
@@ -41,15 +43,23 @@ inline uint8_t in8(uint16_t port) {
   asm volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
   return value;
 }
-inline void out8(uint16_t port, uint8_t value) { asm volatile("outb %0, %1" ::"a"(value), "Nd"(port)); }
+inline void out8(uint16_t port, uint8_t value) {
+  asm volatile("outb %0, %1" ::"a"(value), "Nd"(port));
+}
 inline void out16(uint16_t port, uint16_t value) {
   asm volatile("outw %0, %1" ::"a"(value), "Nd"(port));
 }
-inline void pause() { asm volatile("pause" ::: "memory"); }
+inline void pause() {
+  asm volatile("pause" ::: "memory");
+}
 template <class T>
-inline T load_once(const T& from) { return __atomic_load_n(&from, __ATOMIC_ACQUIRE); }
+inline T load_once(const T& from) {
+  return __atomic_load_n(&from, __ATOMIC_ACQUIRE);
+}
 template <class T, class U>
-inline void store_once(T& to, U value) { __atomic_store_n(&to, static_cast<T>(value), __ATOMIC_RELEASE); }
+inline void store_once(T& to, U value) {
+  __atomic_store_n(&to, static_cast<T>(value), __ATOMIC_RELEASE);
+}
 
 // ---- one processor; at the lowest address of its stack ----
 struct Step {
@@ -66,7 +76,7 @@ struct Cpu {
   uint64_t interrupted_rip;  // of the last interrupt
   uint64_t nmis;
   uint64_t fault_rip, fault_address;  // of the last exception
-  bool stepping;  // record #DB instead of recovering from it
+  bool stepping;                      // record #DB instead of recovering from it
   unsigned steps;
   Step step[16];
 };

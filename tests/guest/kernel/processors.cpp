@@ -35,6 +35,7 @@ void enable_x2apic() {
       wrmsr(kMsrApicBase, kApicBase | kept | kEnabled | kExtended);
     }
     wrmsr(kMsrSpurious, 0x1ff);
+    wrmsr(kMsrTpr, 0);
   });
 }
 
@@ -42,7 +43,9 @@ void send_ipi(uint32_t apic_id, uint32_t command) {
   wrmsr(kMsrIcr, uint64_t{apic_id} << 32 | command);
 }
 
-Cpu& cpu_of(unsigned index) { return *reinterpret_cast<Cpu*>(stacks + index * kStackBytes); }
+Cpu& cpu_of(unsigned index) {
+  return *reinterpret_cast<Cpu*>(stacks + index * kStackBytes);
+}
 
 bool start_processor(unsigned index, void (*work)()) {
   enable_x2apic();

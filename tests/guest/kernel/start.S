@@ -183,6 +183,7 @@ run_code:
     movq 32(%rbp), %rsi
     movq 40(%rbp), %rdi
     movq 48(%rbp), %r8
+    movq %rbx, %r11                   # what a REX prefix makes of RBX
     call *56(%rbp)
     movq (%rsp), %rbp
     movq %rax, 0(%rbp)

@@ -189,7 +189,8 @@ TEST_F(HypercallMemoryTest, RemappingDropsWhatWasThere) {
 TEST_F(HypercallMemoryTest, SourcesAreTheRootsOwnRam) {
   const auto page = free_pages(1);
   ASSERT_TRUE(deposit(id(), page).ok());
-  for (const uint64_t bad : {page[0], page_db.frames() - 1, page_db.frames(), uint64_t{1} << 52, ~uint64_t{0}}) {
+  for (const uint64_t bad :
+       {page[0], page_db.frames() - 1, page_db.frames(), uint64_t{1} << 52, ~uint64_t{0}}) {
     EXPECT_EQ(map(5, {bad}).status, HvStatus::kInvalidParameter) << bad;
     EXPECT_FALSE(at(5));
   }
