@@ -6,6 +6,7 @@ namespace {
 
 constexpr uint64_t kSharedCode = kScratch + 0x200000;   // rewritten by all processors at any time
 constexpr uint64_t kPrivateCode = kScratch + 0x210000;  // two pages for each processor
+constexpr uint64_t kFreeScratch = kScratch + 0x8000;    // hypercall page and code window end here
 constexpr uint32_t kApicIcrOffset = 0x300;
 
 uint64_t page_of(uint64_t address) {
@@ -244,13 +245,13 @@ void hypercall(Random& random) {
   uint64_t input = random.one_in(3) ? random.value() : random.gpa();
   if (!random.one_in(4)) input &= ~uint64_t{7};
   const uint64_t output = random.one_in(8) ? random.value() : random.gpa() & ~uint64_t{7};
-  const bool in_memory = input >= kScratch && input < kScratch + kScratchBytes - kPage;
+  const bool in_memory = input >= kFreeScratch && input < kScratch + kScratchBytes - kPage;
   if (in_memory) fill_input(random, input);
   // Fast calls must not hand over what is an address of ours: results go to scratch memory only.
   const bool ours =
-      output < kScratch || (output >= kScratch + kScratchBytes && output < 0x10000000);
+      output < kFreeScratch || (output >= kScratch + kScratchBytes && output < 0x10000000);
   uint64_t status;
-  const uint64_t r8 = ours && !(control >> 16 & 1) ? kScratch + 0x8000 : output;
+  const uint64_t r8 = ours && !(control >> 16 & 1) ? kFreeScratch : output;
   if (random.one_in(2))
     asm volatile("movq %4, %%r8\n vmmcall"
                  : "=a"(status), "+c"(control), "+d"(input)
@@ -596,7 +597,7 @@ uint64_t Random::gpa() {
     case 3:
       return 0x80000000 + below(0x60000000);  // between memory and devices
     default:
-      return kScratch + 0x8000 + below(0x100000);
+      return kFreeScratch + below(0x100000);
   }
 }
 
