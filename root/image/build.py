@@ -226,6 +226,8 @@ def build_guests(kernels):
     os.makedirs(folder, exist_ok=True)
     for flavour, (release, kernel) in kernels.items():
         place(os.path.join(kernel, "boot", "vmlinuz-" + release), f"{folder}/vmlinuz-{flavour}")
+    run("make", "-C", os.path.join(REPO, "tests", "guest", "kernel"), f"OUT={PROGRAMS}")
+    place(os.path.join(PROGRAMS, "test-kernel"), f"{folder}/test-kernel")
     target = os.path.join(folder, "initramfs")
     programs = os.path.join(REPO, "tests", "guest")
     stage = Stage("guest initramfs", [target], *files_as_inputs(f"{HERE}/guest", programs),

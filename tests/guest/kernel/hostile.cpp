@@ -74,6 +74,7 @@ void hostile(uint64_t seconds, uint64_t given_seed) {
     for (unsigned i = 0; i < kRound; ++i) operate(random);
     for (unsigned i = 1; i < processor_count(); ++i) look_after(i, watched[i]);
   }
+  for (unsigned i = 1; i < processor_count(); ++i) stop_processor(i);
   uint64_t operations = 0;
   for (unsigned i = 0; i < processor_count(); ++i) operations += load_once(cpu_of(i).operations);
   set_up_console();

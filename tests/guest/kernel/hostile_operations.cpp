@@ -173,7 +173,8 @@ void port_string(Random& random) {
   uint64_t count = random.one_in(16) ? random.value() % 100'000 : random.below(40);
   // The last bytes of scratch memory, so that some run into what follows; or nowhere at all.
   const bool nowhere = random.one_in(4);
-  uint64_t at = nowhere ? reinterpret_cast<uint64_t>(map_window(random.gpa()))
+  const uint64_t gpa = random.gpa();
+  uint64_t at = nowhere ? reinterpret_cast<uint64_t>(map_window(gpa)) | (gpa & 0x1fffff)
                         : kScratch + kScratchBytes - kPage - random.below(kPage);
   if (!nowhere && count > 500) count = 500;
   if (random.one_in(8)) at = kCodeWindow + 7 * kPage - random.below(64);  // into an absent page
@@ -539,14 +540,16 @@ void descriptors(Random& random) {
 
 // ---- code that others rewrite while it is executed ----
 void shared_code(Random& random) {
-  // Whole instructions and prefixes: control must not be lost in the middle of one.
-  constexpr uint16_t kWords[] = {0xa20f, 0x320f, 0x300f, 0x0b0f, 0xc6ff, 0x9090, 0xf366, 0x90ec,
-                                 0x80e6, 0x61e4, 0x090f, 0x080f, 0x310f, 0x060f, 0x9066, 0x90cc};
+  // They differ in one byte only: a mixture of two would be another instruction.
+  constexpr uint8_t kSecondBytes[] = {0xa2, 0x32, 0x30, 0x0b, 0x09, 0x08,
+                                      0x31, 0x06, 0xce, 0x33, 0xaa, 0x77};
   auto* words = reinterpret_cast<uint16_t*>(kSharedCode);
   if (random.one_in(2)) {
-    store_once(words[random.below(8)], random.of(kWords));
+    store_once(words[random.below(8)], random.of(kSecondBytes) << 8 | 0x0f);
     return;
   }
+  for (unsigned i = 0; i < 8; ++i)
+    if (words[i] == 0) store_once(words[i], 0x310f);
   store_once(words[10], 0xc3c3);
   store_once(words[9], 0x9090);
   store_once(words[8], 0x9090);

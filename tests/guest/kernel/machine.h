@@ -134,6 +134,7 @@ uint64_t page_table_root();
 // ---- processors.cpp ----
 void enable_x2apic();
 void send_ipi(uint32_t apic_id, uint32_t command);
+void stop_processor(unsigned index);  // until it is started again
 // INIT and SIPI; it runs `work` and then waits. False if it does not come up.
 bool start_processor(unsigned index, void (*work)());
 Cpu& cpu_of(unsigned index);

@@ -47,15 +47,19 @@ Cpu& cpu_of(unsigned index) {
   return *reinterpret_cast<Cpu*>(stacks + index * kStackBytes);
 }
 
-bool start_processor(unsigned index, void (*work)()) {
+void stop_processor(unsigned index) {
   enable_x2apic();
+  send_ipi(index, kInit);
+  for (const uint64_t end = now() + kInitTime; now() < end;) pause();
+}
+
+bool start_processor(unsigned index, void (*work)()) {
+  stop_processor(index);  // its stack is ours now
   memcpy(reinterpret_cast<void*>(kTrampoline), trampoline,
          static_cast<size_t>(trampoline_end - trampoline));
   *in_trampoline(trampoline_cr3) = static_cast<uint32_t>(page_table_root());
   *in_trampoline(trampoline_stack) =
       static_cast<uint32_t>(reinterpret_cast<uint64_t>(stacks + (index + 1) * kStackBytes));
-  send_ipi(index, kInit);
-  for (const uint64_t end = now() + kInitTime; now() < end;) pause();  // its stack is ours now
   Cpu& cpu = cpu_of(index);
   const uint64_t operations = cpu.operations;
   memset(&cpu, 0, sizeof(cpu));

@@ -215,7 +215,7 @@ void check_steps() {
 }
 
 // An interrupt that is pending when STI opens the door comes behind the instruction after STI.
-bool shadowed(const Instruction& in, const Prefixes& prefixes = kPrefixes[0]) {
+bool shadowed_once(const Instruction& in, const Prefixes& prefixes) {
   Code code = code_at(kCodeAt);
   code(0xfb)(prefixes)(in);
   const uint64_t behind = code.here();
@@ -237,6 +237,15 @@ bool shadowed(const Instruction& in, const Prefixes& prefixes = kPrefixes[0]) {
     print("\n");
   }
   return good;
+}
+
+// An emulator forgets the shadow when an exit for an interrupt of the host comes in between, which
+// is seldom.
+bool shadowed(const Instruction& in, const Prefixes& prefixes = kPrefixes[0]) {
+  constexpr unsigned kTries = 5;
+  for (unsigned i = 0; i < kTries; ++i)
+    if (shadowed_once(in, prefixes)) return true;
+  return false;
 }
 
 // ---- what the other processor does meanwhile ----
@@ -284,8 +293,8 @@ void check_shadows() {
     report(shadowed(in), "the shadow of sti covers ", in.name);
 }
 
-// Interrupts arrive at any time, also between the two. An emulator forgets this shadow when an exit
-// comes in between, so the number is left to who knows what the machine is.
+// Interrupts arrive at any time, also between the two. How many is left to who knows whether the
+// machine is an emulator.
 void check_stack_shadow() {
   const Instruction cpuid = kIntercepted[0];
   Code code = code_at(kCodeAt);
@@ -313,7 +322,8 @@ void check_stack_shadow() {
   print("\n");
 }
 
-// CPUID and `other` take turns in two bytes; either must have been executed, and entirely.
+// CPUID and `other` take turns; either must have been executed, and entirely. They differ in one
+// byte, since a processor may fetch two of them one after the other.
 void check_rewriting(const char* what, uint16_t other, bool (*was_other)(const Registers&)) {
   constexpr uint16_t kCpuid = 0xa20f;
   Code code = code_at(kCodeAt);
@@ -324,9 +334,9 @@ void check_rewriting(const char* what, uint16_t other, bool (*was_other)(const R
   store_once(help, kRewrite);
   unsigned cpuids = 0, others = 0;
   for (unsigned i = 0; i < kRewritten; ++i) {
-    Registers r = {0x40000000, kMsrVpIndex, 0, 0, 0, 0, 0, reinterpret_cast<const void*>(kCodeAt)};
+    Registers r = {0x40000000, kMsrVpIndex, 0, 0, 1, 0, 0, reinterpret_cast<const void*>(kCodeAt)};
     if (try_code(r) != 0 || r.r8 != 1) break;
-    if (r.rbx == 0x7263694d && r.rsi == 0)
+    if (r.rbx == 0x7263694d && r.rsi == 1)
       ++cpuids;
     else if (r.rbx == 0 && was_other(r))
       ++others;
@@ -363,10 +373,10 @@ void svm_exits() {
     check_halts();
     check_shadows();
     check_stack_shadow();
-    check_rewriting("cpuid is rewritten as inc esi", 0xc6ff,
-                    [](const Registers& r) { return r.rax == 0x40000000 && r.rsi == 1; });
+    check_rewriting("cpuid is rewritten as bswap esi", 0xce0f,
+                    [](const Registers& r) { return r.rax == 0x40000000 && r.rsi == 0x01000000; });
     check_rewriting("cpuid is rewritten as rdmsr", 0x320f,
-                    [](const Registers& r) { return r.rax == 0 && r.rsi == 0; });
+                    [](const Registers& r) { return r.rax == 0 && r.rsi == 1; });
   }
   print("svm-exits: ");
   print(checks - failures);
