@@ -15,16 +15,10 @@
 namespace hv::abi {
 
 enum class HvCall : uint16_t {
-  HvCallSwitchVirtualAddressSpace = 0x0001,
   HvCallFlushVirtualAddressSpace = 0x0002,
   HvCallFlushVirtualAddressList = 0x0003,
   HvCallNotifyLongSpinWait = 0x0008,
   HvCallSendSyntheticClusterIpi = 0x000b,
-  HvCallModifyVtlProtectionMask = 0x000c,
-  HvCallEnablePartitionVtl = 0x000d,
-  HvCallEnableVpVtl = 0x000f,
-  HvCallVtlCall = 0x0011,
-  HvCallVtlReturn = 0x0012,
   HvCallFlushVirtualAddressSpaceEx = 0x0013,
   HvCallFlushVirtualAddressListEx = 0x0014,
   HvCallSendSyntheticClusterIpiEx = 0x0015,
@@ -39,7 +33,6 @@ enum class HvCall : uint16_t {
   HvCallGetNextChildPartition = 0x0047,
   HvCallDepositMemory = 0x0048,
   HvCallWithdrawMemory = 0x0049,
-  HvCallGetMemoryBalance = 0x004a,
   HvCallMapGpaPages = 0x004b,
   HvCallUnmapGpaPages = 0x004c,
   HvCallInstallIntercept = 0x004d,
@@ -48,69 +41,35 @@ enum class HvCall : uint16_t {
   HvCallGetVpRegisters = 0x0050,
   HvCallSetVpRegisters = 0x0051,
   HvCallTranslateVirtualAddress = 0x0052,
-  HvCallReadGpa = 0x0053,
-  HvCallWriteGpa = 0x0054,
-  HvCallAssertVirtualInterruptDeprecated = 0x0055,
   HvCallClearVirtualInterrupt = 0x0056,
-  HvCallCreatePortDeprecated = 0x0057,
   HvCallDeletePort = 0x0058,
-  HvCallConnectPortDeprecated = 0x0059,
-  HvCallGetPortProperty = 0x005a,
   HvCallDisconnectPort = 0x005b,
   HvCallPostMessage = 0x005c,
   HvCallSignalEvent = 0x005d,
-  HvCallPostDebugData = 0x0069,
-  HvCallRetrieveDebugData = 0x006a,
-  HvCallResetDebugSession = 0x006b,
   HvCallMapStatsPage = 0x006c,
   HvCallUnmapStatsPage = 0x006d,
-  HvCallSetSystemProperty = 0x006f,
-  HvCallOutputDebugCharacter = 0x0071,
   HvCallAddLogicalProcessor = 0x0076,
-  HvCallRemoveLogicalProcessor = 0x0077,
-  HvCallQueryNumaDistance = 0x0078,
-  HvCallSetLogicalProcessorProperty = 0x0079,
-  HvCallGetLogicalProcessorProperty = 0x007a,
   HvCallGetSystemProperty = 0x007b,
   HvCallMapDeviceInterrupt = 0x007c,
   HvCallUnmapDeviceInterrupt = 0x007d,
   HvCallRetargetDeviceInterrupt = 0x007e,
-  HvCallEnterSleepState = 0x0084,
   HvCallNotifyPartitionEvent = 0x0087,
   HvCallNotifyPortRingEmpty = 0x008b,
   HvCallRegisterInterceptResult = 0x0091,
-  HvCallUnregisterInterceptResult = 0x0092,
   HvCallAssertVirtualInterrupt = 0x0094,
   HvCallCreatePort = 0x0095,
   HvCallConnectPort = 0x0096,
   HvCallStartVirtualProcessor = 0x0099,
   HvCallGetVpIndexFromApicId = 0x009a,
-  HvCallTranslateVirtualAddressEx = 0x00ac,
-  HvCallCheckForIoIntercept = 0x00ad,
-  HvCallFlushGuestPhysicalAddressSpace = 0x00af,
-  HvCallFlushGuestPhysicalAddressList = 0x00b0,
   HvCallSignalEventDirect = 0x00c0,
   HvCallPostMessageDirect = 0x00c1,
-  HvCallDispatchVp = 0x00c2,
   HvCallGetGpaPagesAccessStates = 0x00c9,
-  HvCallAcquireSparseSpaPageHostAccess = 0x00d7,
-  HvCallReleaseSparseSpaPageHostAccess = 0x00d8,
-  HvCallModifySparseGpaPageHostVisibility = 0x00db,
   HvCallMapVpStatePage = 0x00e1,
   HvCallUnmapVpStatePage = 0x00e2,
   HvCallGetVpState = 0x00e3,
   HvCallSetVpState = 0x00e4,
   HvCallGetVpCpuidValues = 0x00f4,
-  HvCallGetPartitionPropertyEx = 0x0101,
-  HvCallRestorePartitionTime = 0x0103,
-  HvCallMemoryMappedIoRead = 0x0106,
-  HvCallMemoryMappedIoWrite = 0x0107,
-  HvCallSetPartitionPropertyEx = 0x010a,
-
-  HvExtCallQueryCapabilities = 0x8001,
-  HvExtCallMemoryHeatHint = 0x8003,
 };
-inline constexpr uint16_t kHvExtCallFirst = 0x8001;  // extended calls: the virtualization stack's
 
 // The control word in RCX. Bits 30:27, 47:44 and 63:60 must be zero.
 inline constexpr unsigned kHvHypercallCodeShift = 0;
@@ -127,18 +86,13 @@ inline constexpr uint64_t kHvHypercallReservedMask = 0xf000f00078000000;
 
 // The result word in RAX: HvStatus, and the repetitions done, counted from 0 and not from rep
 // start.
-inline constexpr unsigned kHvHypercallResultStatusShift = 0;
-inline constexpr unsigned kHvHypercallResultStatusWidth = 16;
 inline constexpr unsigned kHvHypercallResultRepsShift = 32;
-inline constexpr unsigned kHvHypercallResultRepsWidth = 12;
 
 inline constexpr unsigned kHvHypercallFastBytes = 16;      // RDX, R8
 inline constexpr unsigned kHvHypercallXmmFastBytes = 112;  // and XMM0 to XMM5
 inline constexpr unsigned kHvHypercallMaxXmmRegisters = 6;
 
 // HV_INPUT_VTL, one byte
-inline constexpr unsigned kHvInputVtlTargetShift = 0;
-inline constexpr unsigned kHvInputVtlTargetWidth = 4;
 inline constexpr unsigned kHvInputVtlUseTargetBit = 4;
 
 }  // namespace hv::abi

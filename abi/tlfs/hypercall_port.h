@@ -73,7 +73,6 @@ HV_ABI_STRUCT(HvInputDisconnectPort, 0x10);
 HV_ABI_AT(HvInputDisconnectPort, connection_partition_id, 0x0);
 HV_ABI_AT(HvInputDisconnectPort, connection_id, 0x8);
 HV_ABI_AT(HvInputDisconnectPort, flags, 0xc);
-inline constexpr unsigned kHvDisconnectPortDoorbellBit = 0;
 
 // PostMessage. The whole block is 256 bytes whatever payload_size says.
 struct HvInputPostMessage {

@@ -71,38 +71,14 @@ HV_ABI_STRUCT(HvOutputAddLogicalProcessor, 0x38);
 HV_ABI_AT(HvOutputAddLogicalProcessor, hv_status, 0x0);
 HV_ABI_AT(HvOutputAddLogicalProcessor, substatus, 0x8);
 
-// ExtQueryCapabilities: no input.
-struct HvOutputExtQueryCapabilities {
-  uint64_t capabilities;
-};
-HV_ABI_STRUCT(HvOutputExtQueryCapabilities, 0x8);
-HV_ABI_AT(HvOutputExtQueryCapabilities, capabilities, 0x0);
-inline constexpr unsigned kHvExtCapabilityMemoryColdDiscardHintBit = 8;
-
 // HV_DEVICE_ID, 64 bits: the type in 63:62. PCI: rid 15:0 (bus, device, function), segment 31:16,
 // shadowed bus range 47:32, phantom function bits 49:48, source shadow 50. IO-APIC: its id in 7:0.
 enum class HvDeviceType : uint8_t {
-  HvDeviceTypeLogical = 0,
-  HvDeviceTypePci = 1,
   HvDeviceTypeIoapic = 2,
-  HvDeviceTypeAcpi = 3,
 };
 inline constexpr unsigned kHvDeviceIdTypeShift = 62;
-inline constexpr unsigned kHvDeviceIdTypeWidth = 2;
-inline constexpr unsigned kHvDeviceIdPciRidShift = 0;
-inline constexpr unsigned kHvDeviceIdPciRidWidth = 16;
-inline constexpr unsigned kHvDeviceIdPciSegmentShift = 16;
-inline constexpr unsigned kHvDeviceIdPciSegmentWidth = 16;
-inline constexpr unsigned kHvDeviceIdPciShadowBusRangeShift = 32;
-inline constexpr unsigned kHvDeviceIdPciShadowBusRangeWidth = 16;
-inline constexpr unsigned kHvDeviceIdPciPhantomFunctionShift = 48;
-inline constexpr unsigned kHvDeviceIdPciPhantomFunctionWidth = 2;
-inline constexpr unsigned kHvDeviceIdPciSourceShadowBit = 50;
-inline constexpr unsigned kHvDeviceIdIoapicIdShift = 0;
-inline constexpr unsigned kHvDeviceIdIoapicIdWidth = 8;
 
 enum class HvInterruptSource : uint32_t {
-  HvInterruptSourceNone = 0,
   HvInterruptSourceMsi = 1,
   HvInterruptSourceIoApic = 2,
 };
@@ -117,18 +93,14 @@ HV_ABI_STRUCT(HvInterruptEntry, 0x10);
 HV_ABI_AT(HvInterruptEntry, source, 0x0);
 HV_ABI_AT(HvInterruptEntry, reserved, 0x4);
 HV_ABI_AT(HvInterruptEntry, data, 0x8);
-inline constexpr unsigned kHvMsiEntryAddressShift = 0;
 inline constexpr unsigned kHvMsiEntryDataShift = 32;
 
 enum class HvInterruptTriggerMode : uint32_t {
-  HvInterruptTriggerModeEdge = 0,
   HvInterruptTriggerModeLevel = 1,
 };
 
 // HV_DEVICE_INTERRUPT_TARGET flags
-inline constexpr uint32_t kHvDeviceInterruptTargetMulticastMask = 1;
 inline constexpr uint32_t kHvDeviceInterruptTargetProcessorSetMask = 2;  // vp_set, else a mask
-inline constexpr uint32_t kHvDeviceInterruptTargetProxyRedirectMask = 4;
 
 // HV_DEVICE_INTERRUPT_TARGET, fixed part. mask_or_format is a mask of VPs 0 to 63, or for a
 // processor set its HvGenericSetFormat; then valid_bank_mask and the banks follow as the header.

@@ -13,18 +13,10 @@ namespace hv::abi {
 
 // HV_FLUSH_FLAGS
 inline constexpr unsigned kHvFlushAllProcessorsBit = 0;
-inline constexpr unsigned kHvFlushAllVirtualAddressSpacesBit = 1;
-inline constexpr unsigned kHvFlushNonGlobalMappingsOnlyBit = 2;
-inline constexpr unsigned kHvFlushUseExtendedRangeFormatBit = 3;
 inline constexpr uint64_t kHvFlushFlagsMask = 0xf;
 
 // HV_GVA_RANGE: page number 63:12, further pages 11:0. In the extended format 10:0 count, bit 11
 // marks a large range whose bit 12 picks 1 GB over 2 MB pages and 63:21 is its large page number.
-inline constexpr unsigned kHvGvaRangeAdditionalPagesWidth = 12;
-inline constexpr unsigned kHvGvaRangeExtendedAdditionalPagesWidth = 11;
-inline constexpr unsigned kHvGvaRangeExtendedLargePageBit = 11;
-inline constexpr unsigned kHvGvaRangeExtendedPageSizeBit = 12;
-inline constexpr unsigned kHvGvaRangeExtendedLargePageNumberShift = 21;
 
 // FlushVirtualAddressSpace and, rep uint64_t HV_GVA_RANGE, FlushVirtualAddressList
 struct HvInputFlushVirtualAddressSpace {
@@ -245,9 +237,6 @@ HV_ABI_AT(HvInputGetVpIndexFromApicId, partition_id, 0x0);
 HV_ABI_AT(HvInputGetVpIndexFromApicId, target_vtl, 0x8);
 HV_ABI_AT(HvInputGetVpIndexFromApicId, reserved, 0x9);
 
-inline constexpr unsigned kHvCpuidValuesUseVpXfemXssBit = 0;
-inline constexpr unsigned kHvCpuidValuesApplyRegisteredBit = 1;
-
 // GetVpCpuidValues, rep HvCpuidLeafInfo, out HvOutputGetVpCpuidValues
 struct HvInputGetVpCpuidValues {
   uint64_t partition_id;
@@ -293,14 +282,10 @@ inline constexpr unsigned kHvTranslateGvaValidateWriteBit = 1;
 inline constexpr unsigned kHvTranslateGvaValidateExecuteBit = 2;
 inline constexpr unsigned kHvTranslateGvaPrivilegeExemptBit = 3;
 inline constexpr unsigned kHvTranslateGvaSetPageTableBitsBit = 4;
-inline constexpr unsigned kHvTranslateGvaTlbFlushInhibitBit = 5;
 inline constexpr unsigned kHvTranslateGvaSupervisorAccessBit = 6;
 inline constexpr unsigned kHvTranslateGvaUserAccessBit = 7;
 inline constexpr unsigned kHvTranslateGvaEnforceSmapBit = 8;
 inline constexpr unsigned kHvTranslateGvaOverrideSmapBit = 9;
-inline constexpr unsigned kHvTranslateGvaShadowStackBit = 10;
-inline constexpr unsigned kHvTranslateGvaInputVtlShift = 56;
-inline constexpr unsigned kHvTranslateGvaInputVtlWidth = 8;
 
 enum class HvTranslateGvaResultCode : uint32_t {
   HvTranslateGvaSuccess = 0,
@@ -310,9 +295,6 @@ enum class HvTranslateGvaResultCode : uint32_t {
   HvTranslateGvaGpaUnmapped = 4,
   HvTranslateGvaGpaNoReadAccess = 5,
   HvTranslateGvaGpaNoWriteAccess = 6,
-  HvTranslateGvaGpaIllegalOverlayAccess = 7,
-  HvTranslateGvaIntercept = 8,
-  HvTranslateGvaGpaUnaccepted = 9,
 };
 
 struct HvInputTranslateVirtualAddress {
@@ -342,7 +324,6 @@ HV_ABI_AT(HvOutputTranslateVirtualAddress, cache_type, 0x4);
 HV_ABI_AT(HvOutputTranslateVirtualAddress, flags, 0x5);
 HV_ABI_AT(HvOutputTranslateVirtualAddress, reserved, 0x6);
 HV_ABI_AT(HvOutputTranslateVirtualAddress, gpa_page, 0x8);
-inline constexpr unsigned kHvTranslateGvaOverlayPageBit = 0;
 
 // HV_INTERRUPT_CONTROL, with the type in bits 31:0
 inline constexpr unsigned kHvInterruptControlLevelTriggeredBit = 32;
@@ -363,30 +344,5 @@ HV_ABI_AT(HvInputAssertVirtualInterrupt, destination_address, 0x10);
 HV_ABI_AT(HvInputAssertVirtualInterrupt, requested_vector, 0x18);
 HV_ABI_AT(HvInputAssertVirtualInterrupt, target_vtl, 0x1c);
 HV_ABI_AT(HvInputAssertVirtualInterrupt, reserved, 0x1d);
-
-inline constexpr uint32_t kHvDispatchVpClearInterceptSuspendMask = 0x1;
-inline constexpr uint32_t kHvDispatchVpEnableCallerInterruptsMask = 0x2;
-
-struct HvInputDispatchVp {
-  uint64_t partition_id;
-  uint32_t vp_index;
-  uint32_t flags;
-  uint64_t time_slice;  // 100 ns, 0: without end
-  uint64_t spec_ctrl;
-};
-HV_ABI_STRUCT(HvInputDispatchVp, 0x20);
-HV_ABI_AT(HvInputDispatchVp, partition_id, 0x0);
-HV_ABI_AT(HvInputDispatchVp, vp_index, 0x8);
-HV_ABI_AT(HvInputDispatchVp, flags, 0xc);
-HV_ABI_AT(HvInputDispatchVp, time_slice, 0x10);
-HV_ABI_AT(HvInputDispatchVp, spec_ctrl, 0x18);
-
-struct HvOutputDispatchVp {
-  uint32_t dispatch_state;  // 1 blocked, 2 ready
-  uint32_t dispatch_event;  // 1 suspend, 2 intercept
-};
-HV_ABI_STRUCT(HvOutputDispatchVp, 0x8);
-HV_ABI_AT(HvOutputDispatchVp, dispatch_state, 0x0);
-HV_ABI_AT(HvOutputDispatchVp, dispatch_event, 0x4);
 
 }  // namespace hv::abi

@@ -29,8 +29,6 @@ namespace hv::abi {
 
 inline constexpr unsigned kHvPageShift = 12;
 inline constexpr unsigned kHvPageSize = 1u << kHvPageShift;
-inline constexpr unsigned kHvLargePageShift = 21;  // 2 MB
-inline constexpr unsigned kHvHugePageShift = 30;   // 1 GB
 
 // HV_UINT128. Aligned to 8 like the packed structures it stands in.
 struct HvUint128 {

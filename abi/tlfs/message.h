@@ -14,46 +14,24 @@ enum class HvMessageType : uint32_t {
 
   HvMessageTypeUnmappedGpa = 0x80000000,
   HvMessageTypeGpaIntercept = 0x80000001,
-  HvMessageTypeUnacceptedGpa = 0x80000003,
-  HvMessageTypeGpaAttributeIntercept = 0x80000004,
-  HvMessageTypeEnablePartitionVtlIntercept = 0x80000005,
 
   HvMessageTypeTimerExpired = 0x80000010,
 
   HvMessageTypeInvalidVpRegisterValue = 0x80000020,
   HvMessageTypeUnrecoverableException = 0x80000021,
   HvMessageTypeUnsupportedFeature = 0x80000022,
-  HvMessageTypeTlbPageSizeMismatch = 0x80000023,
-  HvMessageTypeIommuFault = 0x80000024,
   HvMessageTypeOpaqueIntercept = 0x8000003f,  // the message itself is in the VP's message page
-  HvMessageTypeEventLogBufferComplete = 0x80000040,
   HvMessageTypeHypercallIntercept = 0x80000050,
-  HvMessageTypeSynicEventIntercept = 0x80000060,
   HvMessageTypeSynicSintIntercept = 0x80000061,
   HvMessageTypeSynicSintDeliverable = 0x80000062,
-  HvMessageTypeAsyncCallCompletion = 0x80000070,
-  HvMessageTypeSchedulerVpSignalBitset = 0x80000100,
-  HvMessageTypeSchedulerVpSignalPair = 0x80000101,
 
   HvMessageTypeX64IoPortIntercept = 0x80010000,
   HvMessageTypeX64MsrIntercept = 0x80010001,
   HvMessageTypeX64CpuidIntercept = 0x80010002,
   HvMessageTypeX64ExceptionIntercept = 0x80010003,
   HvMessageTypeX64ApicEoi = 0x80010004,
-  HvMessageTypeX64LegacyFpError = 0x80010005,      // hvdef: IOMMU page request
-  HvMessageTypeX64RegisterIntercept = 0x80010006,  // Linux: IOMMU page request
   HvMessageTypeX64Halt = 0x80010007,
   HvMessageTypeX64InterruptionDeliverable = 0x80010008,
-  HvMessageTypeX64SipiIntercept = 0x80010009,
-  HvMessageTypeX64RdtscIntercept = 0x8001000a,
-  HvMessageTypeX64ApicSmiIntercept = 0x8001000b,
-  HvMessageTypeX64ApicInitSipiIntercept = 0x8001000d,
-  HvMessageTypeX64ApicWriteIntercept = 0x8001000e,
-  HvMessageTypeX64ProxyInterruptIntercept = 0x8001000f,
-  HvMessageTypeX64IsolationCtrlRegIntercept = 0x80010010,
-  HvMessageTypeX64SnpGuestRequestIntercept = 0x80010011,
-  HvMessageTypeX64ExceptionTrapIntercept = 0x80010012,
-  HvMessageTypeX64SevVmgexitIntercept = 0x80010013,
 };
 
 // A type with this bit is the hypervisor's own: HvCallPostMessage refuses it.
@@ -114,19 +92,6 @@ struct HvNotificationMessagePayload {
 HV_ABI_STRUCT(HvNotificationMessagePayload, 0x4);
 HV_ABI_AT(HvNotificationMessagePayload, sint_index, 0x0);
 
-// HvMessageTypeAsyncCallCompletion
-struct HvAsyncCompletionMessagePayload {
-  uint64_t partition_id;
-  uint32_t status;
-  uint32_t completion_count;
-  uint64_t sub_status;
-};
-HV_ABI_STRUCT(HvAsyncCompletionMessagePayload, 0x18);
-HV_ABI_AT(HvAsyncCompletionMessagePayload, partition_id, 0x0);
-HV_ABI_AT(HvAsyncCompletionMessagePayload, status, 0x8);
-HV_ABI_AT(HvAsyncCompletionMessagePayload, completion_count, 0xc);
-HV_ABI_AT(HvAsyncCompletionMessagePayload, sub_status, 0x10);
-
 // HV_INTERCEPT_ACCESS_TYPE, in the intercept header
 enum class HvInterceptAccessType : uint8_t {
   HvInterceptAccessRead = 0,
@@ -136,23 +101,15 @@ enum class HvInterceptAccessType : uint8_t {
 
 // instruction_length_and_cr8
 inline constexpr unsigned kHvInterceptInstructionLengthShift = 0;
-inline constexpr unsigned kHvInterceptInstructionLengthWidth = 4;
 inline constexpr unsigned kHvInterceptCr8Shift = 4;
-inline constexpr unsigned kHvInterceptCr8Width = 4;
 
 // HV_X64_VP_EXECUTION_STATE
-inline constexpr unsigned kHvExecutionCplShift = 0;
-inline constexpr unsigned kHvExecutionCplWidth = 2;
 inline constexpr unsigned kHvExecutionCr0PeBit = 2;
 inline constexpr unsigned kHvExecutionCr0AmBit = 3;
 inline constexpr unsigned kHvExecutionEferLmaBit = 4;
 inline constexpr unsigned kHvExecutionDebugActiveBit = 5;
 inline constexpr unsigned kHvExecutionInterruptionPendingBit = 6;
-inline constexpr unsigned kHvExecutionVtlShift = 7;
-inline constexpr unsigned kHvExecutionVtlWidth = 4;
-inline constexpr unsigned kHvExecutionEnclaveModeBit = 11;
 inline constexpr unsigned kHvExecutionInterruptShadowBit = 12;
-inline constexpr unsigned kHvExecutionVirtualizationFaultActiveBit = 13;
 
 // HV_X64_INTERCEPT_MESSAGE_HEADER. Also the whole payload of HvMessageTypeX64Halt and
 // HvMessageTypeUnrecoverableException (shutdown). RIP points at the intercepted instruction.
@@ -177,8 +134,6 @@ HV_ABI_AT(HvX64InterceptMessageHeader, rflags, 0x20);
 inline constexpr unsigned kHvInterceptInstructionBytes = 16;
 
 // HV_X64_IO_PORT_ACCESS_INFO
-inline constexpr unsigned kHvIoPortAccessSizeShift = 0;  // 1, 2 or 4 bytes
-inline constexpr unsigned kHvIoPortAccessSizeWidth = 3;
 inline constexpr unsigned kHvIoPortStringOpBit = 3;
 inline constexpr unsigned kHvIoPortRepPrefixBit = 4;
 
@@ -223,9 +178,6 @@ enum class HvCacheType : uint32_t {
 // HV_X64_MEMORY_ACCESS_INFO
 inline constexpr unsigned kHvMemoryAccessGvaValidBit = 0;
 inline constexpr unsigned kHvMemoryAccessGvaGpaValidBit = 1;
-inline constexpr unsigned kHvMemoryAccessHypercallOutputPendingBit = 2;
-inline constexpr unsigned kHvMemoryAccessTlbLockedBit = 3;
-inline constexpr unsigned kHvMemoryAccessSupervisorShadowStackBit = 4;
 
 // HV_X64_MEMORY_INTERCEPT_MESSAGE: UnmappedGpa, GpaIntercept, UnacceptedGpa. Addresses in bytes.
 struct HvX64MemoryInterceptMessage {
@@ -346,23 +298,6 @@ HV_ABI_AT(HvX64HypercallInterceptMessage, xmm_registers, 0x60);
 HV_ABI_AT(HvX64HypercallInterceptMessage, flags, 0xc0);
 HV_ABI_AT(HvX64HypercallInterceptMessage, reserved, 0xc4);
 
-// HV_X64_REGISTER_INTERCEPT_MESSAGE: a control register write. source_value unless is_memory_op.
-struct HvX64RegisterInterceptMessage {
-  HvX64InterceptMessageHeader header;
-  uint8_t flags;  // bit 0: the operand is in memory, access_info is its GVA
-  uint8_t reserved8;
-  uint16_t reserved16;
-  HvRegisterName register_name;
-  HvUint128 access_info;
-};
-HV_ABI_STRUCT(HvX64RegisterInterceptMessage, 0x40);
-HV_ABI_AT(HvX64RegisterInterceptMessage, header, 0x0);
-HV_ABI_AT(HvX64RegisterInterceptMessage, flags, 0x28);
-HV_ABI_AT(HvX64RegisterInterceptMessage, reserved8, 0x29);
-HV_ABI_AT(HvX64RegisterInterceptMessage, reserved16, 0x2a);
-HV_ABI_AT(HvX64RegisterInterceptMessage, register_name, 0x2c);
-HV_ABI_AT(HvX64RegisterInterceptMessage, access_info, 0x30);
-
 // HV_X64_APIC_EOI_MESSAGE: the guest ended a level interrupt. No intercept header.
 struct HvX64ApicEoiMessage {
   uint32_t vp_index;
@@ -371,30 +306,6 @@ struct HvX64ApicEoiMessage {
 HV_ABI_STRUCT(HvX64ApicEoiMessage, 0x8);
 HV_ABI_AT(HvX64ApicEoiMessage, vp_index, 0x0);
 HV_ABI_AT(HvX64ApicEoiMessage, interrupt_vector, 0x4);
-
-// HV_X64_SIPI_INTERCEPT_MESSAGE
-struct HvX64SipiInterceptMessage {
-  HvX64InterceptMessageHeader header;
-  uint32_t target_vp_index;
-  uint32_t interrupt_vector;
-};
-HV_ABI_STRUCT(HvX64SipiInterceptMessage, 0x30);
-HV_ABI_AT(HvX64SipiInterceptMessage, header, 0x0);
-HV_ABI_AT(HvX64SipiInterceptMessage, target_vp_index, 0x28);
-HV_ABI_AT(HvX64SipiInterceptMessage, interrupt_vector, 0x2c);
-
-// HV_X64_INTERRUPTION_DELIVERABLE_MESSAGE: what a deliverability notification asked for.
-struct HvX64InterruptionDeliverableMessage {
-  HvX64InterceptMessageHeader header;
-  HvX64PendingInterruptionType deliverable_type;
-  uint8_t reserved1[3];
-  uint32_t reserved2;
-};
-HV_ABI_STRUCT(HvX64InterruptionDeliverableMessage, 0x30);
-HV_ABI_AT(HvX64InterruptionDeliverableMessage, header, 0x0);
-HV_ABI_AT(HvX64InterruptionDeliverableMessage, deliverable_type, 0x28);
-HV_ABI_AT(HvX64InterruptionDeliverableMessage, reserved1, 0x29);
-HV_ABI_AT(HvX64InterruptionDeliverableMessage, reserved2, 0x2c);
 
 // HV_X64_SYNIC_SINT_DELIVERABLE_MESSAGE: bit n, SINT n can take a message again.
 struct HvX64SynicSintDeliverableMessage {
@@ -420,7 +331,6 @@ HV_ABI_AT(HvX64InvalidVpRegisterMessage, reserved, 0x4);
 
 enum class HvUnsupportedFeature : uint32_t {
   HvUnsupportedFeatureIntercept = 1,
-  HvUnsupportedFeatureTaskSwitchTss = 2,
 };
 
 // HV_X64_UNSUPPORTED_FEATURE_MESSAGE. No header.
@@ -433,26 +343,6 @@ HV_ABI_STRUCT(HvX64UnsupportedFeatureMessage, 0x10);
 HV_ABI_AT(HvX64UnsupportedFeatureMessage, vp_index, 0x0);
 HV_ABI_AT(HvX64UnsupportedFeatureMessage, feature_code, 0x4);
 HV_ABI_AT(HvX64UnsupportedFeatureMessage, feature_parameter, 0x8);
-
-// HvMessageTypeSchedulerVpSignalBitset: VPs to dispatch, as a sparse set of up to 1,024. Bits after
-// the banks that valid_bank_mask names are not sent. [Linux hvhdk.h]
-struct HvVpSignalBitsetSchedulerMessage {
-  uint64_t partition_id;
-  uint32_t overflow_count;
-  uint16_t vp_count;
-  uint16_t reserved;
-  uint64_t format;
-  uint64_t valid_bank_mask;
-  uint64_t banks[16];
-};
-HV_ABI_STRUCT(HvVpSignalBitsetSchedulerMessage, 0xa0);
-HV_ABI_AT(HvVpSignalBitsetSchedulerMessage, partition_id, 0x0);
-HV_ABI_AT(HvVpSignalBitsetSchedulerMessage, overflow_count, 0x8);
-HV_ABI_AT(HvVpSignalBitsetSchedulerMessage, vp_count, 0xc);
-HV_ABI_AT(HvVpSignalBitsetSchedulerMessage, reserved, 0xe);
-HV_ABI_AT(HvVpSignalBitsetSchedulerMessage, format, 0x10);
-HV_ABI_AT(HvVpSignalBitsetSchedulerMessage, valid_bank_mask, 0x18);
-HV_ABI_AT(HvVpSignalBitsetSchedulerMessage, banks, 0x20);
 
 // HvMessageTypeSchedulerVpSignalPair: (partition, VP) pairs to dispatch. [Linux hvhdk.h]
 struct HvVpSignalPairSchedulerMessage {

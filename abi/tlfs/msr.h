@@ -36,72 +36,41 @@ inline constexpr uint32_t kHvX64MsrStimer0Config = 0x400000b0;  // + 2n, n < kHv
 inline constexpr uint32_t kHvX64MsrStimer0Count = 0x400000b1;   // + 2n, 100 ns
 inline constexpr uint32_t kHvX64MsrStimer3Count = 0x400000b7;
 inline constexpr uint32_t kHvX64MsrGuestIdle = 0x400000f0;  // the read blocks until an interrupt
-inline constexpr uint32_t kHvX64MsrCrashP0 = 0x40000100;    // + n, n < kHvCrashParameterCount
+inline constexpr uint32_t kHvX64MsrCrashP0 = 0x40000100;    // + n, n < 5
 inline constexpr uint32_t kHvX64MsrCrashP4 = 0x40000104;
 inline constexpr uint32_t kHvX64MsrCrashCtl = 0x40000105;
-inline constexpr uint32_t kHvX64MsrReenlightenmentControl = 0x40000106;
-inline constexpr uint32_t kHvX64MsrTscEmulationControl = 0x40000107;
-inline constexpr uint32_t kHvX64MsrTscEmulationStatus = 0x40000108;
 inline constexpr uint32_t kHvX64MsrTscInvariantControl = 0x40000118;
 
 // GUEST_OS_ID of an open source system: type 63:56 (0x81 Linux with the open source bit), distro
 // 55:48, kernel version 47:16, build 15:0. Zero means "no system yet" and closes the hypercall
 // page.
-inline constexpr unsigned kHvGuestOsIdOpenSourceBit = 63;
-inline constexpr unsigned kHvGuestOsIdVersionShift = 16;
-inline constexpr unsigned kHvGuestOsIdVersionWidth = 32;
-inline constexpr uint16_t kHvLinuxVendorId = 0x8100;  // bits 63:48
 
 // Page registers: bit 0 enables, bits 11:1 are preserved (HYPERCALL: bit 1 locks), 63:12 the GPN.
 inline constexpr unsigned kHvMsrPageEnableBit = 0;
 inline constexpr unsigned kHvMsrPageNumberShift = 12;
-inline constexpr unsigned kHvMsrPageNumberWidth = 52;
 inline constexpr unsigned kHvMsrHypercallLockedBit = 1;
 
-inline constexpr unsigned kHvResetBit = 0;  // RESET
-inline constexpr unsigned kHvScontrolEnableBit = 0;
 inline constexpr uint64_t kHvSynicVersion1 = 1;  // SVERSION
 
 // SINTn. Reset value: masked, vector 0. A vector below 16 is refused.
-inline constexpr unsigned kHvSintVectorShift = 0;
-inline constexpr unsigned kHvSintVectorWidth = 8;
 inline constexpr unsigned kHvSintMaskedBit = 16;
 inline constexpr unsigned kHvSintAutoEoiBit = 17;
 inline constexpr unsigned kHvSintPollingBit = 18;
 inline constexpr unsigned kHvSintAsInterceptBit = 19;
-inline constexpr unsigned kHvSintProxyBit = 20;
 inline constexpr uint64_t kHvSintResetValue = uint64_t{1} << kHvSintMaskedBit;
 inline constexpr unsigned kHvSynicFirstValidVector = 16;
 
 // STIMERn_CONFIG
 inline constexpr unsigned kHvStimerEnableBit = 0;
 inline constexpr unsigned kHvStimerPeriodicBit = 1;
-inline constexpr unsigned kHvStimerLazyBit = 2;
 inline constexpr unsigned kHvStimerAutoEnableBit = 3;
 inline constexpr unsigned kHvStimerApicVectorShift = 4;
-inline constexpr unsigned kHvStimerApicVectorWidth = 8;
 inline constexpr unsigned kHvStimerDirectModeBit = 12;
 inline constexpr unsigned kHvStimerSintxShift = 16;
-inline constexpr unsigned kHvStimerSintxWidth = 4;
 
 // CRASH_CTL: read, what the host takes; written, what the guest reports. With NotifyMsg, P3 is the
 // GPA of a text and P4 its length in bytes.
-inline constexpr unsigned kHvCrashParameterCount = 5;
-inline constexpr unsigned kHvCrashCtlPreOsIdShift = 58;
-inline constexpr unsigned kHvCrashCtlPreOsIdWidth = 3;
-inline constexpr unsigned kHvCrashCtlNoCrashDumpBit = 61;
 inline constexpr unsigned kHvCrashCtlNotifyMsgBit = 62;
 inline constexpr unsigned kHvCrashCtlNotifyBit = 63;
-
-// REENLIGHTENMENT_CONTROL
-inline constexpr unsigned kHvReenlightenmentVectorShift = 0;
-inline constexpr unsigned kHvReenlightenmentVectorWidth = 8;
-inline constexpr unsigned kHvReenlightenmentEnabledBit = 16;
-inline constexpr unsigned kHvReenlightenmentTargetVpShift = 32;
-inline constexpr unsigned kHvReenlightenmentTargetVpWidth = 32;
-
-inline constexpr unsigned kHvTscEmulationEnabledBit = 0;     // TSC_EMULATION_CONTROL
-inline constexpr unsigned kHvTscEmulationInProgressBit = 0;  // TSC_EMULATION_STATUS
-inline constexpr unsigned kHvTscInvariantExposeBit = 0;      // TSC_INVARIANT_CONTROL
 
 }  // namespace hv::abi

@@ -10,9 +10,7 @@
 
 namespace hv::abi {
 
-inline constexpr uint64_t kHvPartitionIdInvalid = 0;
 inline constexpr uint64_t kHvPartitionIdSelf = ~uint64_t{0};
-inline constexpr uint32_t kHvVpIndexSelf = 0xfffffffe;
 inline constexpr uint32_t kHvAnyVp = 0xffffffff;
 inline constexpr uint32_t kHvPortIdMask = 0x00ffffff;        // HV_PORT_ID: the rest is reserved
 inline constexpr uint32_t kHvConnectionIdMask = 0x00ffffff;  // HV_CONNECTION_ID
@@ -26,34 +24,21 @@ inline constexpr unsigned kHvPrivilegeAccessIntrCtrlRegsBit = 4;  // EOI, ICR, T
 inline constexpr unsigned kHvPrivilegeAccessHypercallMsrsBit = 5;
 inline constexpr unsigned kHvPrivilegeAccessVpIndexBit = 6;
 inline constexpr unsigned kHvPrivilegeAccessResetMsrBit = 7;
-inline constexpr unsigned kHvPrivilegeAccessStatsMsrBit = 8;
 inline constexpr unsigned kHvPrivilegeAccessPartitionReferenceTscBit = 9;
 inline constexpr unsigned kHvPrivilegeAccessGuestIdleMsrBit = 10;
 inline constexpr unsigned kHvPrivilegeAccessFrequencyMsrsBit = 11;
-inline constexpr unsigned kHvPrivilegeAccessDebugMsrsBit = 12;
-inline constexpr unsigned kHvPrivilegeAccessReenlightenmentControlsBit = 13;
-inline constexpr unsigned kHvPrivilegeAccessRootSchedulerMsrBit = 14;
 inline constexpr unsigned kHvPrivilegeAccessTscInvariantControlsBit = 15;
 inline constexpr unsigned kHvPrivilegeCreatePartitionsBit = 32;
 inline constexpr unsigned kHvPrivilegeAccessPartitionIdBit = 33;
 inline constexpr unsigned kHvPrivilegeAccessMemoryPoolBit = 34;
-inline constexpr unsigned kHvPrivilegeAdjustMessageBuffersBit = 35;
 inline constexpr unsigned kHvPrivilegePostMessagesBit = 36;
 inline constexpr unsigned kHvPrivilegeSignalEventsBit = 37;
 inline constexpr unsigned kHvPrivilegeCreatePortBit = 38;
 inline constexpr unsigned kHvPrivilegeConnectPortBit = 39;
 inline constexpr unsigned kHvPrivilegeAccessStatsBit = 40;
-inline constexpr unsigned kHvPrivilegeDebuggingBit = 43;
 inline constexpr unsigned kHvPrivilegeCpuManagementBit = 44;  // the root
-inline constexpr unsigned kHvPrivilegeConfigureProfilerBit = 45;
-inline constexpr unsigned kHvPrivilegeAccessVpExitTracingBit = 46;
-inline constexpr unsigned kHvPrivilegeExtendedGvaRangesFlushBit = 47;
-inline constexpr unsigned kHvPrivilegeAccessVsmBit = 48;
 inline constexpr unsigned kHvPrivilegeAccessVpRegistersBit = 49;
-inline constexpr unsigned kHvPrivilegeFastHypercallOutputBit = 51;
-inline constexpr unsigned kHvPrivilegeEnableExtendedHypercallsBit = 52;
 inline constexpr unsigned kHvPrivilegeStartVirtualProcessorBit = 53;
-inline constexpr unsigned kHvPrivilegeIsolationBit = 54;
 
 // HV_PARTITION_SYNTHETIC_PROCESSOR_FEATURES (HvPartitionPropertySyntheticProcFeatures): what the
 // parent lets a child see. Set before the partition is initialized.
@@ -69,82 +54,36 @@ inline constexpr unsigned kHvSyntheticAccessVpIndexBit = 8;
 inline constexpr unsigned kHvSyntheticAccessPartitionReferenceTscBit = 9;
 inline constexpr unsigned kHvSyntheticAccessGuestIdleRegBit = 10;
 inline constexpr unsigned kHvSyntheticAccessFrequencyRegsBit = 11;
-inline constexpr unsigned kHvSyntheticExtendedGvaRangesFlushBit = 15;
-inline constexpr unsigned kHvSyntheticFastHypercallOutputBit = 18;
 inline constexpr unsigned kHvSyntheticStartVirtualProcessorBit = 20;
 inline constexpr unsigned kHvSyntheticDirectSyntheticTimersBit = 22;
 inline constexpr unsigned kHvSyntheticExtendedProcessorMasksBit = 24;
 inline constexpr unsigned kHvSyntheticTbFlushHypercallsBit = 25;
 inline constexpr unsigned kHvSyntheticSyntheticClusterIpiBit = 26;
 inline constexpr unsigned kHvSyntheticNotifyLongSpinWaitBit = 27;
-inline constexpr unsigned kHvSyntheticQueryNumaDistanceBit = 28;
 inline constexpr unsigned kHvSyntheticSignalEventsBit = 29;
 inline constexpr unsigned kHvSyntheticRetargetDeviceInterruptBit = 30;
-inline constexpr unsigned kHvSyntheticRestoreTimeBit = 31;
-inline constexpr unsigned kHvSyntheticEnlightenedVmcsBit = 32;
-inline constexpr unsigned kHvSyntheticNestedDebugCtlBit = 33;
-inline constexpr unsigned kHvSyntheticSyntheticTimeUnhaltedTimerBit = 34;
-inline constexpr unsigned kHvSyntheticIdleSpecCtrlBit = 35;
-inline constexpr unsigned kHvSyntheticWakeVpsBit = 37;
-inline constexpr unsigned kHvSyntheticAccessVpRegsBit = 38;
-inline constexpr unsigned kHvSyntheticMmioHypercallsBit = 43;
 
 enum class HvPartitionPropertyCode : uint32_t {
   HvPartitionPropertyPrivilegeFlags = 0x00010000,
   HvPartitionPropertySyntheticProcFeatures = 0x00010001,
 
-  HvPartitionPropertySuspend = 0x00020000,
-  HvPartitionPropertyCpuReserve = 0x00020001,
-  HvPartitionPropertyCpuCap = 0x00020002,
-  HvPartitionPropertyCpuWeight = 0x00020003,
-  HvPartitionPropertyCpuGroupId = 0x00020004,
-  HvPartitionPropertyIntegratedSchedulerEnabled = 0x00020005,
-
-  HvPartitionPropertyTimeFreeze = 0x00030003,
-  HvPartitionPropertyApicFrequency = 0x00030004,
   HvPartitionPropertyReferenceTime = 0x00030005,  // 100 ns
 
-  HvPartitionPropertyVirtualTlbPageCount = 0x00050000,
-  HvPartitionPropertyVsmConfig = 0x00050001,
-  HvPartitionPropertyZeroMemoryOnReset = 0x00050002,
   HvPartitionPropertyProcessorsPerSocket = 0x00050003,
-  HvPartitionPropertyNestedTlbSize = 0x00050004,
   HvPartitionPropertyGpaPageAccessTracking = 0x00050005,
-  HvPartitionPropertyVsmPermissionsDirtySinceLastQuery = 0x00050006,
-  HvPartitionPropertyIsolationState = 0x0005000c,
-  HvPartitionPropertyIsolationControl = 0x0005000d,
-  HvPartitionPropertyAllocationId = 0x0005000e,
-  HvPartitionPropertyMonitoringId = 0x0005000f,
   HvPartitionPropertyImplementedPhysicalAddressBits = 0x00050010,
-  HvPartitionPropertyNonArchitecturalCoreSharing = 0x00050011,
-  HvPartitionPropertyHypercallDoorbellPage = 0x00050012,
-  HvPartitionPropertyIsolationPolicy = 0x00050014,
-  HvPartitionPropertyProcessorsPerL3 = 0x00050016,
   HvPartitionPropertyUnimplementedMsrAction = 0x00050017,  // HvUnimplementedMsrAction
-  HvPartitionPropertyAmdNodesPerSocket = 0x00050018,
   HvPartitionPropertyReferenceTscPageActive = 0x00050019,
-  HvPartitionPropertyAutoEoiEnabled = 0x0005001a,
-  HvPartitionPropertyL3CacheWays = 0x0005001b,
-  HvPartitionPropertyIsolationType = 0x0005001c,
-  HvPartitionPropertySevVmgexitOffloads = 0x00050022,
 
   HvPartitionPropertyProcessorVendor = 0x00060000,  // HvProcessorVendor
-  HvPartitionPropertyProcessorFeaturesDeprecated = 0x00060001,
-  HvPartitionPropertyProcessorXsaveFeatures = 0x00060002,
   HvPartitionPropertyProcessorCLFlushSize = 0x00060003,  // log2 of bytes
-  HvPartitionPropertyEnlightenmentModifications = 0x00060004,
   HvPartitionPropertyCompatibilityVersion = 0x00060005,
   HvPartitionPropertyPhysicalAddressWidth = 0x00060006,     // bits
   HvPartitionPropertyXsaveStates = 0x00060007,              // XCR0 | XSS mask
   HvPartitionPropertyMaxXsaveDataSize = 0x00060008,         // bytes
   HvPartitionPropertyProcessorClockFrequency = 0x00060009,  // Hz
-  HvPartitionPropertyProcessorFeatures0 = 0x0006000a,
-  HvPartitionPropertyProcessorFeatures1 = 0x0006000b,
 
   HvPartitionPropertyGuestOsId = 0x00070000,
-  HvPartitionPropertyProcessorVirtualizationFeatures = 0x00080000,
-  HvPartitionPropertyVmmCapabilities = 0x00090007,  // Ex calls only
-  HvPartitionVpPropertySchedulingAffinitySet = 0x10001000,
 };
 
 enum class HvProcessorVendor : uint32_t {
@@ -164,11 +103,7 @@ inline constexpr unsigned kHvCreationNestedVirtualizationCapableBit = 1;
 inline constexpr unsigned kHvCreationGpaLargePagesDisabledBit = 3;
 inline constexpr unsigned kHvCreationGpaSuperPagesEnabledBit = 4;
 inline constexpr unsigned kHvCreationExoPartitionBit = 8;
-inline constexpr unsigned kHvCreationVtl1OverrideBit = 9;
-inline constexpr unsigned kHvCreationVtl2OverrideBit = 10;
 inline constexpr unsigned kHvCreationLapicEnabledBit = 13;
-inline constexpr unsigned kHvCreationEnablePerfmonPmuBit = 15;
-inline constexpr unsigned kHvCreationEnablePerfmonLbrBit = 16;
 inline constexpr unsigned kHvCreationInterceptMessagePageEnabledBit = 19;
 inline constexpr unsigned kHvCreationHypercallDoorbellPageEnabledBit = 20;
 inline constexpr unsigned kHvCreationX2ApicCapableBit = 22;
@@ -183,7 +118,6 @@ inline constexpr uint32_t kHvMapGpaUserExecutableMask = 0x8;
 inline constexpr uint32_t kHvMapGpaPermissionsMask = 0xf;
 inline constexpr uint32_t kHvMapGpaAdjustableMask = 0x8000;
 inline constexpr uint32_t kHvMapGpaNoAccessMask = 0x10000;  // the source list is not read
-inline constexpr uint32_t kHvMapGpaZeroedMask = 0x20000;
 inline constexpr uint32_t kHvMapGpaNotCachedMask = 0x200000;
 inline constexpr uint32_t kHvMapGpaLargePageMask = 0x80000000;
 inline constexpr uint32_t kHvUnmapGpaLargePageMask = 0x2;
@@ -201,20 +135,12 @@ enum class HvInterceptType : uint32_t {
   HvInterceptTypeX64Msr = 0x01,
   HvInterceptTypeX64Cpuid = 0x02,
   HvInterceptTypeException = 0x03,
-  HvInterceptTypeMmio = 0x05,
-  HvInterceptTypeX64GlobalCpuid = 0x06,
-  HvInterceptTypeX64ApicSmi = 0x07,
   HvInterceptTypeHypercall = 0x08,
-  HvInterceptTypeX64ApicInitSipi = 0x09,
-  HvInterceptTypeMcUpdatePatchLevelMsrRead = 0x0a,
-  HvInterceptTypeX64ApicWrite = 0x0b,
   HvInterceptTypeX64MsrIndex = 0x0c,
   HvInterceptTypeUnknownSynicConnection = 0x0d,
   HvInterceptTypeX64ApicEoi = 0x0e,
   HvInterceptTypeRetargetInterruptWithUnknownDeviceId = 0x0f,
-  HvInterceptTypeExceptionTrap = 0x10,
   HvInterceptTypeX64IoPortRange = 0x11,
-  HvInterceptTypeRegister = 0x12,
 };
 
 // HV_INTERCEPT_ACCESS_TYPE_MASK; 0 removes the intercept.
@@ -314,10 +240,6 @@ HV_ABI_AT(HvPortInfo, doorbell, 0x8);
 // Doorbell flags: trigger width in bits 2:0, and whether the written value must match.
 inline constexpr uint64_t kHvDoorbellTriggerSizeMask = 0x7;
 inline constexpr uint64_t kHvDoorbellTriggerSizeAny = 0;
-inline constexpr uint64_t kHvDoorbellTriggerSizeByte = 1;
-inline constexpr uint64_t kHvDoorbellTriggerSizeWord = 2;
-inline constexpr uint64_t kHvDoorbellTriggerSizeDword = 3;
-inline constexpr uint64_t kHvDoorbellTriggerSizeQword = 4;
 inline constexpr uint64_t kHvDoorbellTriggerAnyValueMask = 0x80000000;
 
 // The forms of HV_CONNECTION_INFO. Addresses are GPAs of the connecting partition.
@@ -361,7 +283,6 @@ enum class HvGenericSetFormat : uint64_t {
   HvGenericSetAll = 1,  // no banks follow
 };
 inline constexpr unsigned kHvVpsPerSparseBank = 64;
-inline constexpr unsigned kHvMaxSparseBanks = 64;
 
 // HV_VP_SET: followed by one uint64_t for each bit set in valid_bank_mask, lowest bank first. Bank
 // i holds VPs 64 i to 64 i + 63.
@@ -381,7 +302,6 @@ struct HvProximityDomainInfo {
 HV_ABI_STRUCT(HvProximityDomainInfo, 0x8);
 HV_ABI_AT(HvProximityDomainInfo, domain_id, 0x0);
 HV_ABI_AT(HvProximityDomainInfo, flags, 0x4);
-inline constexpr unsigned kHvProximityPreferredBit = 0;
 inline constexpr unsigned kHvProximityInfoValidBit = 31;
 
 enum class HvStatsObjectType : uint32_t {
@@ -394,7 +314,6 @@ enum class HvStatsObjectType : uint32_t {
 enum class HvStatsAreaType : uint8_t {
   HvStatsAreaSelf = 0,
   HvStatsAreaParent = 1,
-  HvStatsAreaInternal = 2,
 };
 
 // HV_STATS_OBJECT_IDENTITY
@@ -433,14 +352,9 @@ HV_ABI_AT(HvStatsObjectIdentity, vp.flags, 0xc);
 HV_ABI_AT(HvStatsObjectIdentity, vp.reserved, 0xe);
 HV_ABI_AT(HvStatsObjectIdentity, vp.stats_area_type, 0xf);
 
-// A VP stats page is an array of uint64_t; a root scheduler driver reads this index. [Linux]
-inline constexpr unsigned kHvVpCounterRootDispatchThreadBlocked = 201;
-
 enum class HvSystemProperty : uint32_t {
-  HvSystemPropertySleepState = 3,
   HvSystemPropertySchedulerType = 15,
   HvSystemPropertyDynamicProcessorFeature = 21,
-  HvSystemPropertyCrashDumpArea = 47,
 };
 
 enum class HvSchedulerType : uint32_t {
@@ -483,7 +397,6 @@ HV_ABI_AT(HvVpStateData, type, 0x0);
 HV_ABI_AT(HvVpStateData, reserved, 0x4);
 HV_ABI_AT(HvVpStateData, xsave_flags, 0x8);
 HV_ABI_AT(HvVpStateData, xsave_states, 0x10);
-inline constexpr unsigned kHvXsaveDataNoXmmRegistersBit = 0;
 
 // HV_X64_INTERRUPT_CONTROLLER_STATE, hv_local_interrupt_controller_state in Linux: the APIC's
 // registers in their architectural form. apic_isr[n] has vectors 32 n to 32 n + 31.

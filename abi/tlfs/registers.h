@@ -12,21 +12,12 @@ enum class HvRegisterName : uint32_t {
   // Suspension and activity
   HvRegisterExplicitSuspend = 0x00000000,
   HvRegisterInterceptSuspend = 0x00000001,
-  HvRegisterInstructionEmulationHints = 0x00000002,
   HvRegisterDispatchSuspend = 0x00000003,
   HvRegisterInternalActivityState = 0x00000004,
 
   // The CPUID leaves 0x40000002 to 0x4000000b, 128 bits each: EAX, EBX, ECX, EDX
   HvRegisterHypervisorVersion = 0x00000100,
   HvRegisterPrivilegesAndFeaturesInfo = 0x00000200,
-  HvRegisterFeaturesInfo = 0x00000201,
-  HvRegisterImplementationLimitsInfo = 0x00000202,
-  HvRegisterHardwareFeaturesInfo = 0x00000203,
-  HvRegisterCpuManagementFeaturesInfo = 0x00000204,
-  HvRegisterSvmFeaturesInfo = 0x00000205,
-  HvRegisterSkipLevelFeaturesInfo = 0x00000206,
-  HvRegisterNestedVirtFeaturesInfo = 0x00000207,
-  HvRegisterIptFeaturesInfo = 0x00000208,
   HvRegisterIsolationConfiguration = 0x00000209,
 
   HvRegisterGuestCrashP0 = 0x00000210,
@@ -78,10 +69,6 @@ enum class HvRegisterName : uint32_t {
   HvX64RegisterCr4 = 0x00040003,
   HvX64RegisterCr8 = 0x00040004,
   HvX64RegisterXfem = 0x00040005,  // XCR0
-  HvX64RegisterIntermediateCr0 = 0x00041000,
-  HvX64RegisterIntermediateCr3 = 0x00041002,
-  HvX64RegisterIntermediateCr4 = 0x00041003,
-  HvX64RegisterIntermediateCr8 = 0x00041004,
 
   // Debug
   HvX64RegisterDr0 = 0x00050000,
@@ -120,47 +107,19 @@ enum class HvRegisterName : uint32_t {
   HvX64RegisterMsrMtrrCap = 0x0008000d,
   HvX64RegisterMsrMtrrDefType = 0x0008000e,
   HvX64RegisterMsrMtrrPhysBase0 = 0x00080010,  // + n, n < 16
-  HvX64RegisterMsrMtrrPhysBaseF = 0x0008001f,
   HvX64RegisterMsrMtrrPhysMask0 = 0x00080040,  // + n, n < 16
-  HvX64RegisterMsrMtrrPhysMaskF = 0x0008004f,
   HvX64RegisterMsrMtrrFix64k00000 = 0x00080070,
   HvX64RegisterMsrMtrrFix16k80000 = 0x00080071,
   HvX64RegisterMsrMtrrFix16kA0000 = 0x00080072,
   HvX64RegisterMsrMtrrFix4kC0000 = 0x00080073,
-  HvX64RegisterMsrMtrrFix4kC8000 = 0x00080074,
-  HvX64RegisterMsrMtrrFix4kD0000 = 0x00080075,
-  HvX64RegisterMsrMtrrFix4kD8000 = 0x00080076,
-  HvX64RegisterMsrMtrrFix4kE0000 = 0x00080077,
-  HvX64RegisterMsrMtrrFix4kE8000 = 0x00080078,
-  HvX64RegisterMsrMtrrFix4kF0000 = 0x00080079,
   HvX64RegisterMsrMtrrFix4kF8000 = 0x0008007a,
   HvX64RegisterTscAux = 0x0008007b,
-  HvX64RegisterBndcfgs = 0x0008007c,
   HvX64RegisterDebugCtl = 0x0008007d,
-  HvX64RegisterMCount = 0x0008007e,
-  HvX64RegisterACount = 0x0008007f,
-  HvX64RegisterSgxLaunchControl0 = 0x00080080,  // + n, n < 4
-  HvX64RegisterSgxLaunchControl3 = 0x00080083,
   HvX64RegisterSpecCtrl = 0x00080084,
-  HvX64RegisterPredCmd = 0x00080085,
-  HvX64RegisterVirtSpecCtrl = 0x00080086,
-  HvX64RegisterTscVirtualOffset = 0x00080087,
-  HvX64RegisterTsxCtrl = 0x00080088,
   HvX64RegisterMsrMcUpdatePatchLevel = 0x00080089,
   HvX64RegisterXss = 0x0008008b,
-  HvX64RegisterUCet = 0x0008008c,
-  HvX64RegisterSCet = 0x0008008d,
-  HvX64RegisterSsp = 0x0008008e,
-  HvX64RegisterPl0Ssp = 0x0008008f,  // + n, n < 4
-  HvX64RegisterPl3Ssp = 0x00080092,
-  HvX64RegisterInterruptSspTableAddr = 0x00080093,
-  HvX64RegisterTscVirtualMultiplier = 0x00080094,
   HvX64RegisterTscDeadline = 0x00080095,
   HvX64RegisterTscAdjust = 0x00080096,
-  HvX64RegisterPasid = 0x00080097,
-  HvX64RegisterUmwaitControl = 0x00080098,
-  HvX64RegisterXfd = 0x00080099,
-  HvX64RegisterXfdErr = 0x0008009a,
   HvX64RegisterMsrIa32MiscEnable = 0x000800a0,
 
   // The local APIC, 0x84000 + x2APIC MSR number
@@ -168,23 +127,7 @@ enum class HvRegisterName : uint32_t {
   HvX64RegisterApicVersion = 0x00084803,
   HvX64RegisterApicTpr = 0x00084808,
   HvX64RegisterApicPpr = 0x0008480a,
-  HvX64RegisterApicEoi = 0x0008480b,
-  HvX64RegisterApicLdr = 0x0008480d,
   HvX64RegisterApicSpurious = 0x0008480f,
-  HvX64RegisterApicIsr0 = 0x00084810,  // + n, n < 8
-  HvX64RegisterApicTmr0 = 0x00084818,  // + n, n < 8
-  HvX64RegisterApicIrr0 = 0x00084820,  // + n, n < 8
-  HvX64RegisterApicEse = 0x00084828,
-  HvX64RegisterApicIcr = 0x00084830,
-  HvX64RegisterApicLvtTimer = 0x00084832,
-  HvX64RegisterApicLvtThermal = 0x00084833,
-  HvX64RegisterApicLvtPerfmon = 0x00084834,
-  HvX64RegisterApicLvtLint0 = 0x00084835,
-  HvX64RegisterApicLvtLint1 = 0x00084836,
-  HvX64RegisterApicLvtError = 0x00084837,
-  HvX64RegisterApicInitCount = 0x00084838,
-  HvX64RegisterApicCurrentCount = 0x00084839,
-  HvX64RegisterApicDivide = 0x0008483e,
   HvX64RegisterApicSelfIpi = 0x0008483f,
 
   // Synthetic
@@ -193,44 +136,21 @@ enum class HvRegisterName : uint32_t {
   HvRegisterGuestOsId = 0x00090002,
   HvRegisterVpIndex = 0x00090003,
   HvRegisterTimeRefCount = 0x00090004,
-  HvRegisterCpuManagementVersion = 0x00090007,
-  HvX64RegisterEoi = 0x00090010,
   HvX64RegisterIcr = 0x00090011,
   HvX64RegisterTpr = 0x00090012,
   HvRegisterVpAssistPage = 0x00090013,
-  HvRegisterVpRootSignalCount = 0x00090014,
   HvRegisterReferenceTsc = 0x00090017,
-  HvRegisterVpConfig = 0x00090018,
-  HvRegisterGhcb = 0x00090019,
-  HvRegisterReferenceTscSequence = 0x0009001a,
-  HvRegisterGuestSchedulerEvent = 0x0009001b,
-  HvX64RegisterRegisterPage = 0x0009001c,
-  HvX64RegisterEmulatedTimerPeriod = 0x00090030,
-  HvX64RegisterEmulatedTimerControl = 0x00090031,
-  HvX64RegisterPmTimerAssist = 0x00090032,
 
   HvRegisterSint0 = 0x000a0000,  // + n, n < kHvSynicSintCount
   HvRegisterSint15 = 0x000a000f,
   HvRegisterScontrol = 0x000a0010,
-  HvRegisterSversion = 0x000a0011,
   HvRegisterSifp = 0x000a0012,
   HvRegisterSipp = 0x000a0013,
-  HvRegisterEom = 0x000a0014,
   HvRegisterSirbp = 0x000a0015,
   HvRegisterStimer0Config = 0x000b0000,  // + 2n, n < kHvSynicStimerCount
   HvRegisterStimer0Count = 0x000b0001,   // + 2n
   HvRegisterStimer3Count = 0x000b0007,
 
-  HvRegisterVsmCodePageOffsets = 0x000d0002,
-  HvRegisterVsmVpStatus = 0x000d0003,
-  HvRegisterVsmPartitionStatus = 0x000d0004,
-  HvRegisterVsmVina = 0x000d0005,
-  HvRegisterVsmCapabilities = 0x000d0006,
-  HvRegisterVsmPartitionConfig = 0x000d0007,
-
-  HvX64RegisterCrInterceptControl = 0x000e0000,
-  HvX64RegisterCrInterceptCr0Mask = 0x000e0001,
-  HvX64RegisterCrInterceptCr4Mask = 0x000e0002,
 };
 
 // HV_X64_SEGMENT_REGISTER. The limit is in bytes, granularity already applied.
@@ -245,16 +165,9 @@ HV_ABI_AT(HvX64SegmentRegister, base, 0x0);
 HV_ABI_AT(HvX64SegmentRegister, limit, 0x8);
 HV_ABI_AT(HvX64SegmentRegister, selector, 0xc);
 HV_ABI_AT(HvX64SegmentRegister, attributes, 0xe);
-inline constexpr unsigned kHvSegmentTypeShift = 0;
-inline constexpr unsigned kHvSegmentTypeWidth = 4;
-inline constexpr unsigned kHvSegmentNonSystemBit = 4;
 inline constexpr unsigned kHvSegmentDplShift = 5;
-inline constexpr unsigned kHvSegmentDplWidth = 2;
-inline constexpr unsigned kHvSegmentPresentBit = 7;
-inline constexpr unsigned kHvSegmentAvailableBit = 12;
 inline constexpr unsigned kHvSegmentLongBit = 13;
 inline constexpr unsigned kHvSegmentDefaultBit = 14;
-inline constexpr unsigned kHvSegmentGranularityBit = 15;
 
 // HV_X64_TABLE_REGISTER: IDTR and GDTR.
 struct HvX64TableRegister {
@@ -296,9 +209,6 @@ HV_ABI_AT(HvX64XmmControlStatusRegister, last_fp_rdp, 0x0);
 HV_ABI_AT(HvX64XmmControlStatusRegister, xmm_status_control, 0x8);
 HV_ABI_AT(HvX64XmmControlStatusRegister, xmm_status_control_mask, 0xc);
 
-// HvRegisterExplicitSuspend, InterceptSuspend, DispatchSuspend
-inline constexpr unsigned kHvSuspendedBit = 0;
-
 // HvRegisterInternalActivityState
 inline constexpr unsigned kHvActivityStartupSuspendBit = 0;  // waits for SIPI
 inline constexpr unsigned kHvActivityHaltSuspendBit = 1;
@@ -311,46 +221,22 @@ inline constexpr unsigned kHvNmiMaskedBit = 1;
 // HvRegisterPendingInterruption, 64 bits: the fields below, the error code in 63:32.
 inline constexpr unsigned kHvPendingInterruptionPendingBit = 0;
 inline constexpr unsigned kHvPendingInterruptionTypeShift = 1;
-inline constexpr unsigned kHvPendingInterruptionTypeWidth = 3;
 inline constexpr unsigned kHvPendingInterruptionDeliverErrorCodeBit = 4;
 inline constexpr unsigned kHvPendingInterruptionInstructionLengthShift = 5;
-inline constexpr unsigned kHvPendingInterruptionInstructionLengthWidth = 4;
-inline constexpr unsigned kHvPendingInterruptionNestedEventBit = 9;
 inline constexpr unsigned kHvPendingInterruptionVectorShift = 16;
-inline constexpr unsigned kHvPendingInterruptionVectorWidth = 16;
 inline constexpr unsigned kHvPendingInterruptionErrorCodeShift = 32;
-inline constexpr unsigned kHvPendingInterruptionErrorCodeWidth = 32;
-
-enum class HvX64PendingInterruptionType : uint8_t {
-  HvX64PendingInterrupt = 0,
-  HvX64PendingNmi = 2,
-  HvX64PendingException = 3,
-  HvX64PendingSoftwareInterrupt = 4,
-  HvX64PendingPrivilegedSoftwareException = 5,
-  HvX64PendingSoftwareException = 6,
-};
 
 // HvX64RegisterDeliverabilityNotifications: ask for a message once the event could be delivered.
-inline constexpr unsigned kHvNotifyNmiBit = 0;
-inline constexpr unsigned kHvNotifyInterruptBit = 1;
-inline constexpr unsigned kHvNotifyInterruptPriorityShift = 2;
-inline constexpr unsigned kHvNotifyInterruptPriorityWidth = 4;
 inline constexpr unsigned kHvNotifySintsShift = 48;
 inline constexpr unsigned kHvNotifySintsWidth = 16;
 
 // HvRegisterPendingEvent0: byte 0 of every form is pending (bit 0) and type (bits 3:1).
 inline constexpr unsigned kHvPendingEventPendingBit = 0;
 inline constexpr unsigned kHvPendingEventTypeShift = 1;
-inline constexpr unsigned kHvPendingEventTypeWidth = 3;
 
 enum class HvX64PendingEventType : uint8_t {
   HvX64PendingEventException = 0,
-  HvX64PendingEventMemoryIntercept = 1,
-  HvX64PendingEventNestedMemoryIntercept = 2,
-  HvX64PendingEventVirtualizationFault = 3,
-  HvX64PendingEventHypercallOutput = 4,
   HvX64PendingEventExtInt = 5,
-  HvX64PendingEventShadowIpt = 6,
 };
 
 // HV_X64_PENDING_EXCEPTION_EVENT. The parameter is CR2 of a page fault, DR6 of a debug exception.

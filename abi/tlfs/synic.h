@@ -13,10 +13,7 @@ namespace hv::abi {
 inline constexpr unsigned kHvSynicSintCount = 16;
 inline constexpr unsigned kHvSynicStimerCount = 4;
 inline constexpr unsigned kHvSynicInterceptionSintIndex = 0;
-inline constexpr unsigned kHvSynicIommuFaultSintIndex = 1;
-inline constexpr unsigned kHvSynicVmbusSintIndex = 2;
 inline constexpr unsigned kHvSynicFirstUnusedSintIndex = 5;
-inline constexpr unsigned kHvSynicDoorbellSintIndex = kHvSynicFirstUnusedSintIndex;
 
 // SIM page: one message slot a SINT.
 struct HvMessagePage {
@@ -127,10 +124,5 @@ HV_ABI_AT(HvReferenceTscPage, tsc_offset, 0x10);
 HV_ABI_AT(HvReferenceTscPage, timeline_bias, 0x18);
 HV_ABI_AT(HvReferenceTscPage, tsc_multiplier, 0x20);
 HV_ABI_AT(HvReferenceTscPage, reserved2, 0x28);
-inline constexpr uint32_t kHvReferenceTscSequenceInvalid = 0;  // use the MSR instead
-// Older guests take this one for invalid as well: never publish it.
-inline constexpr uint32_t kHvReferenceTscSequenceReserved = 0xffffffff;
-
-inline constexpr unsigned kHvReferenceTimeHz = 10'000'000;
 
 }  // namespace hv::abi

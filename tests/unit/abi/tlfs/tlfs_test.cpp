@@ -43,7 +43,6 @@ TEST(Tlfs, SignaturesSpellTheirNames) {
   const uint32_t vendor[] = {kHvVendorEbx, kHvVendorEcx, kHvVendorEdx};
   EXPECT_EQ(std::memcmp(vendor, "Microsoft Hv", sizeof vendor), 0);
   EXPECT_EQ(std::memcmp(&kHvInterfaceHv1, "Hv#1", 4), 0);
-  EXPECT_EQ(std::memcmp(&kHvVirtStackInterfaceVs1, "VS#1", 4), 0);
 }
 
 TEST(Tlfs, EveryPayloadFitsAMessage) {
