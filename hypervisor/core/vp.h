@@ -64,8 +64,10 @@ struct Vp {
   base::ListLink<Vp> run_link;
   RunState run_state = RunState::blocked;
   std::atomic<Lp*> home{nullptr};
-  bool pinned = false;  // root VP i lives on LP i
+  bool pinned = false;        // root VP i lives on LP i
+  uint64_t run_since = 0;     // TSC when it got its LP
   uint64_t slice_end = 0;
+  uint64_t virtual_time = 0;  // what it has had of its LP, by its weight; see run_queue.h
 
   // Earliest TSC at which this VP wants VpRequest::timer; kNever if at no time. Owned by `home`'s
   // LP.

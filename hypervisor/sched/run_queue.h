@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // One LP's queue of ready VPs and its list of deadlines. Any LP may add to it; only its own LP
-// takes from it, except an idle LP that steals a VP which is not pinned. Round robin with a time
-// slice; a VP that wakes goes first, so interactive work (the root's above all) waits for no slice.
+// takes from it, except an idle LP that steals a VP which is not pinned. The VP that has had least
+// of the LP goes first. One that wakes has been less demanding than the others, at most by a
+// credit, so interactive work waits for no slice, yet nobody lives at the others' cost by sleeping.
 #pragma once
 
 #include "base/list.h"
@@ -15,10 +16,11 @@ using TimerList = base::List<Vp, &Vp::timer_link>;
 
 struct RunQueue {
   base::SpinLock lock{70};
-  ReadyList ready HV_GUARDED_BY(lock);
-  TimerList timers HV_GUARDED_BY(lock);  // by deadline
-  std::atomic<uint32_t> waiting{0};      // size of `ready`, to look at without the lock
-  std::atomic<uint32_t> load{0};         // VPs at home here, for placement
+  ReadyList ready HV_GUARDED_BY(lock);     // by virtual time
+  TimerList timers HV_GUARDED_BY(lock);    // by deadline
+  uint64_t clock HV_GUARDED_BY(lock) = 0;  // virtual time that every VP here has had
+  std::atomic<uint32_t> waiting{0};        // size of `ready`, to look at without the lock
+  std::atomic<uint32_t> load{0};           // VPs at home here, for placement
   std::atomic<uint64_t> first_deadline{kNever};
 };
 

@@ -3,6 +3,8 @@
 
 #include "hypervisor/core/scheduler.h"
 
+#include <algorithm>
+
 #include "hypervisor/core/arch.h"
 #include "hypervisor/sched/run_queue.h"
 
@@ -11,7 +13,10 @@ namespace sched {
 namespace {
 
 constexpr uint64_t kSlice100ns = 20'000;       // 2 ms
-constexpr uint64_t kGranularity100ns = 2'000;  // a VP keeps its LP at least 0.2 ms against a waker
+constexpr uint64_t kWakeCredit100ns = 20'000;  // a VP that slept is ahead of the others by no more
+constexpr uint64_t kAdvantage100ns = 2'000;    // a waker preempts if it is ahead by 0.2 ms
+// The root serves everybody's devices: it counts as so many VPs.
+constexpr uint64_t kRootWeight = 4;
 
 RunQueue queues[kMaxLps];
 
@@ -72,21 +77,43 @@ void ask_to_reschedule(Lp& lp) {
   if (&lp != &this_lp()) kick_lp(lp);
 }
 
+// Virtual time of a VP that runs.
+uint64_t virtual_time_at(const Vp& vp, uint64_t now) {
+  return vp.virtual_time + (now - vp.run_since) / (vp.partition.is_root() ? kRootWeight : 1);
+}
+
 // Whether the VP that runs on `lp` should make way for a waker.
-bool preemptible(const Lp& lp) {
+bool preempts(const Vp& waker, const Lp& lp) {
   const Vp* current = lp.current.load();
-  if (!current) return true;
-  const uint64_t slice = time_scale.ticks_from_100ns(kSlice100ns);
-  const uint64_t kept = time_scale.ticks_from_100ns(kGranularity100ns);
-  return read_tsc() + slice - kept >= current->slice_end;
+  const uint64_t ahead = time_scale.ticks_from_100ns(kAdvantage100ns);
+  return !current || waker.virtual_time + ahead <= virtual_time_at(*current, read_tsc());
+}
+
+void enqueue(Vp& vp, RunQueue& queue) {
+  vp.run_state = Vp::RunState::ready;
+  Vp* at = queue.ready.front();
+  while (at && at->virtual_time <= vp.virtual_time) at = ReadyList::next(at);
+  queue.ready.insert_before(at, &vp);
+  queue.waiting.fetch_add(1);
+}
+
+// The clock follows the VP that has had least, so that who sleeps long gets no more than its
+// credit.
+void join(Vp& vp, RunQueue& queue, const Lp& lp) {
+  uint64_t least = queue.ready.empty() ? kNever : queue.ready.front()->virtual_time;
+  if (const Vp* current = lp.current.load())
+    least = std::min(least, virtual_time_at(*current, read_tsc()));
+  if (least != kNever) queue.clock = std::max(queue.clock, least);
+  const uint64_t credit = time_scale.ticks_from_100ns(kWakeCredit100ns);
+  const uint64_t earliest = queue.clock > credit ? queue.clock - credit : 0;
+  vp.virtual_time = std::clamp(vp.virtual_time, earliest, queue.clock + credit);
 }
 
 void make_ready(Vp& vp, RunQueue& queue, Lp& lp) {
   if (vp.run_state != Vp::RunState::blocked || !runnable(vp)) return;
-  vp.run_state = Vp::RunState::ready;
-  queue.ready.push_front(&vp);
-  queue.waiting.fetch_add(1);
-  if (preemptible(lp)) ask_to_reschedule(lp);
+  join(vp, queue, lp);
+  enqueue(vp, queue);
+  if (preempts(vp, lp)) ask_to_reschedule(lp);
 }
 
 // Moves a ready VP from another LP's queue to this one.
@@ -96,8 +123,8 @@ Vp* steal(Lp& thief) {
     if (!victim || victim == &thief) continue;
     RunQueue& queue = queue_of(*victim);
     base::Guard guard(queue.lock);
-    for (Vp* vp = queue.ready.back(); vp; vp = vp->run_link.prev) {
-      if (vp->pinned) continue;
+    for (Vp* vp = queue.ready.front(); vp; vp = ReadyList::next(vp)) {
+      if (vp->pinned || !runnable(*vp)) continue;
       queue.ready.remove(vp);
       queue.waiting.fetch_sub(1);
       vp->deadline = kNever;  // linked again by the thief
@@ -132,11 +159,19 @@ Vp* pick(Lp& lp) {
       if (runnable(*vp)) break;
       vp->run_state = Vp::RunState::blocked;
     }
-    if (vp) vp->run_state = Vp::RunState::running;
+    if (vp) {
+      vp->run_state = Vp::RunState::running;
+      queue.clock = std::max(queue.clock, vp->virtual_time);
+    }
   }
-  if (!vp && (vp = steal(lp))) deadline_changed(*vp);
+  if (!vp && (vp = steal(lp))) {
+    deadline_changed(*vp);
+    base::Guard guard(queue.lock);
+    vp->virtual_time = queue.clock;
+  }
   if (vp) {
-    vp->slice_end = read_tsc() + time_scale.ticks_from_100ns(kSlice100ns);
+    vp->run_since = read_tsc();
+    vp->slice_end = vp->run_since + time_scale.ticks_from_100ns(kSlice100ns);
     lp.current.store(vp);
   }
   return vp;
@@ -144,15 +179,15 @@ Vp* pick(Lp& lp) {
 
 void put_back(Lp& lp, Vp& vp) {
   RunQueue& queue = queue_of(lp);
+  const uint64_t now = read_tsc();
   base::Guard guard(queue.lock);
   lp.current.store(nullptr);
-  if (runnable(vp)) {
-    vp.run_state = Vp::RunState::ready;
-    queue.ready.push_back(&vp);
-    queue.waiting.fetch_add(1);
-  } else {
+  vp.virtual_time = virtual_time_at(vp, now);
+  vp.counters.runtime_tsc += now - vp.run_since;
+  if (runnable(vp))
+    enqueue(vp, queue);
+  else
     vp.run_state = Vp::RunState::blocked;
-  }
 }
 
 uint64_t next_event(Lp& lp, const Vp* running) {

@@ -193,7 +193,8 @@ Result<uint64_t> read_synthetic_msr(Vcpu& vcpu, uint32_t msr) {
     case abi::kHvX64MsrReset:
       return uint64_t{0};
     case abi::kHvX64MsrVpRuntime:
-      return time_scale.ticks_to_100ns(vcpu.counters.runtime_tsc);
+      // Read by the VP itself, which runs.
+      return time_scale.ticks_to_100ns(vcpu.counters.runtime_tsc + read_tsc() - vcpu.run_since);
     case abi::kHvX64MsrTimeRefCount:
       return partition.reference_time();
     case abi::kHvX64MsrReferenceTsc:

@@ -108,14 +108,12 @@ bool timer_says_leave(X86Lp& lp, const Vcpu& vcpu) {
 
 void run_vp(X86Lp& lp, Vcpu& vcpu) {
   load(lp, vcpu);
-  const uint64_t start = read_tsc();
   for (;;) {
     if (lp.programmed_deadline == kNever && timer_says_leave(lp, vcpu)) break;
     if (!process_requests(vcpu) || lp.reschedule.load(std::memory_order_relaxed)) break;
     arm_timer(lp, &vcpu);
     enter(lp, vcpu);
   }
-  vcpu.counters.runtime_tsc += read_tsc() - start;
   unload(lp, vcpu);
   sched::put_back(lp, vcpu);
 }
