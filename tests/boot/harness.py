@@ -86,7 +86,9 @@ class Machine:
     # ---- the process ---------------------------------------------------------------------------
 
     def command(self):
-        accelerator = "kvm" if self.kvm else "tcg,thread=multi" if self.smp > 1 else "tcg"
+        # One thread for all processors: with a thread each, an FXRSTOR or XRSTOR on any of them may
+        # undo what #VMEXIT just changed in processor 0 (docs/debugging.md).
+        accelerator = "kvm" if self.kvm else "tcg,thread=single"
         args = ["qemu-system-x86_64", "-M", "q35", "-accel", accelerator, "-cpu", self.cpu,
                 "-smp", str(self.smp), "-m", self.memory, "-display", "none", "-no-user-config",
                 "-nodefaults", "-netdev", "user,id=net", "-device", "e1000e,netdev=net",
