@@ -111,6 +111,7 @@ const char* missing_feature(bool& is_amd) {
   if (low & (1 << 4)) return "SVM (AMD-V) is disabled by the firmware";
   if (!(cpuid(0x8000000a).edx & 1)) return "nested paging is not offered by this processor";
   if (!(cpuid(0x80000001).edx & (1 << 20))) return "no-execute pages are not offered";
+  if (!(cpuid(1).ecx & (1 << 26))) return "XSAVE is not offered by this processor";
   return nullptr;
 }
 
@@ -124,6 +125,11 @@ extern "C" [[noreturn]] void loader_main(uint32_t magic, uint64_t information) {
   bool is_amd = false;
   const char* missing = missing_feature(is_amd);
   draft.console = static_cast<uint32_t>(parse_console(option(line, "console", "debug")));
+  if (launch == "auto" && !missing) {
+    read_acpi(draft);
+    if (!draft.pm_timer_port)
+      missing = "an ACPI PM timer, the only clock to measure with, is missing";
+  }
   if (launch == "off" || missing) {
     if (launch == "off")
       say("launch=off: booting Linux without the hypervisor");
@@ -136,7 +142,6 @@ extern "C" [[noreturn]] void loader_main(uint32_t magic, uint64_t information) {
   uint32_t low, high;
   asm volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(0xc0000080));
   asm volatile("wrmsr" : : "c"(0xc0000080), "a"(low | (1 << 11)), "d"(high));
-  read_acpi(draft);
   build_info(handover, draft);
   __builtin_unreachable();
 }

@@ -56,9 +56,19 @@ void send_ipi(const BootInfo& info, uint32_t apic_id, uint32_t command) {
   while (*apic_register(info, 0x300) & 0x1000) asm volatile("pause");
 }
 
-// Each access to port 0x80 takes about a microsecond, whatever the processor's speed.
-void wait_microseconds(unsigned count) {
-  while (count--) asm volatile("outb %%al, $0x80" : : "a"(0));
+uint32_t read_pm_timer(const BootInfo& info) {
+  uint32_t value;
+  asm volatile("inl %w1, %0" : "=a"(value) : "d"(static_cast<uint16_t>(info.pm_timer_port)));
+  return value & 0xffffff;
+}
+
+// Waits until the time is over or `done` is set, by the ACPI timer. PAUSE lets an emulator that has
+// one thread for all processors turn to the one that is waited for.
+void wait_milliseconds(const BootInfo& info, uint32_t count, const volatile uint32_t& done) {
+  constexpr uint32_t kTicksPerMs = 3580;
+  const uint32_t start = read_pm_timer(info);
+  while (!done && ((read_pm_timer(info) - start) & 0xffffff) < count * kTicksPerMs)
+    asm volatile("pause");
 }
 
 [[noreturn]] void ap_main(uint64_t lp) {
@@ -76,12 +86,13 @@ bool start(const BootInfo& info, uint32_t apic_id, uint32_t lp) {
          sizeof(data));
   arrived = 0;
   send_ipi(info, apic_id, kInit);
-  wait_microseconds(10'000);
-  for (int attempt = 0; attempt < 2 && !arrived; ++attempt) {
+  wait_milliseconds(info, 10, arrived);
+  for (const uint32_t patience : {20u, 2000u}) {
     send_ipi(info, apic_id, kStartup | kTrampoline >> 12);
-    for (int i = 0; i < 20'000 && !arrived; ++i) wait_microseconds(attempt ? 50 : 10);
+    wait_milliseconds(info, patience, arrived);
+    if (arrived) return true;
   }
-  return arrived;
+  return false;
 }
 
 }  // namespace

@@ -42,7 +42,7 @@ void wait_out_of_guest(const Partition& partition, uint64_t vps) {
     const Lp* const lp = vp.home.load();
     if (!lp || lp == &self || lp->current.load() != &vp) return;
     const uint64_t epoch = lp->epoch.load();
-    if ((epoch & 1) == 0) waits[count++] = {lp, epoch};
+    if ((epoch & 1) == 0 && vp.has(VpRequest::flush_guest_tlb)) waits[count++] = {lp, epoch};
   });
   if (count == 0) return;
   self.leave_guest();
@@ -152,7 +152,10 @@ Result<> start_virtual_processor(Call& call, const abi::HvInputStartVirtualProce
   if (!vp->is(VpSuspend::wait_for_startup)) return fail(Error::invalid_vp_state);
   // Held by hand while its registers change, so that a SIPI does not start it half-way.
   const bool held = vp->is(VpSuspend::explicit_suspend);
-  if (!suspend(*vp, VpSuspend::explicit_suspend)) return fail(Error::retry);
+  if (!suspend(*vp, VpSuspend::explicit_suspend)) {
+    if (!held) resume(*vp, VpSuspend::explicit_suspend);
+    return fail(Error::retry);
+  }
   const abi::HvInitialVpContext& c = in.vp_context;
   const auto number = [](uint64_t value) { return abi::HvRegisterValue{.reg128 = {value, 0}}; };
   const auto segment = [](const abi::HvX64SegmentRegister& s) {

@@ -135,7 +135,10 @@ Result<> assert_interrupt(Partition& partition, uint64_t control, uint64_t desti
 
 void clear_interrupt(Partition& partition) {
   for (auto& slot : partition.vps)
-    if (Vp* const vp = slot.load(std::memory_order_acquire)) vp->take(VpRequest::extint);
+    if (Vp* const vp = slot.load(std::memory_order_acquire)) {
+      vp->take(VpRequest::extint);
+      x86::as_vcpu(*vp).extint_pending = false;
+    }
 }
 
 }  // namespace arch

@@ -32,7 +32,7 @@ void take_timer(Vcpu& vcpu) {
 // HLT ends with an event the guest can take; the guest-idle MSR with any interrupt [TLFS 10.1.4].
 bool wakes(const Vcpu& vcpu) {
   if (vcpu.event.valid() || (vcpu.nmi_pending && !vcpu.nmi_blocked)) return true;
-  const bool interrupt = vcpu.has(VpRequest::extint) || vcpu.apic.has_pending();
+  const bool interrupt = vcpu.extint_pending || vcpu.apic.has_pending();
   return interrupt && (vcpu.idle_wait || svm::interrupts_enabled(vcpu));
 }
 
@@ -46,6 +46,7 @@ bool process_requests(Vcpu& vcpu) {
     if (vcpu.take(VpRequest::init)) take_init(vcpu);
     if (vcpu.take(VpRequest::startup)) take_startup(vcpu);
     if (vcpu.take(VpRequest::nmi)) vcpu.nmi_pending = true;
+    if (vcpu.take(VpRequest::extint)) vcpu.extint_pending = true;
     if (vcpu.take(VpRequest::timer)) take_timer(vcpu);
     if (vcpu.take(VpRequest::flush_guest_tlb)) vcpu.asid_lp = nullptr;
     vcpu.take(VpRequest::interrupt);

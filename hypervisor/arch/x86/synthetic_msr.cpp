@@ -105,14 +105,13 @@ Result<> write_assist(Vcpu& vcpu, uint64_t value) {
 
 Result<> write_os_id(Vcpu& vcpu, uint64_t value) {
   Partition& partition = vcpu.partition;
-  const bool leaving = !value && partition.guest_os_id.load();
+  // A root that forgets its identity is about to be replaced: by kexec, or after a crash.
+  if (!value && partition.is_root() && partition.guest_os_id.load()) {
+    HV_TRY(partition_reset_root());
+    log(LogLevel::info, "root partition leaves; its children are torn down");
+  }
   partition.guest_os_id.store(value);
   if (!value) partition.hypercall_msr.fetch_and(~kEnable);
-  // A root that forgets its identity is about to be replaced: by kexec, or after a crash.
-  if (leaving && partition.is_root()) {
-    log(LogLevel::info, "root partition leaves; its children are torn down");
-    HV_TRY(partition_reset_root());
-  }
   return {};
 }
 

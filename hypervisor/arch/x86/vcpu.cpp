@@ -53,7 +53,9 @@ void reset(Vcpu& vcpu) {
   vcpu.gpr = {};
   vcpu.gpr[kRdx] = cpu::cpuid(1, 0).eax;
   vcpu.event.raw = 0;
-  vcpu.nmi_pending = vcpu.nmi_blocked = vcpu.idle_wait = false;
+  vcpu.asid_lp = nullptr;
+  vcpu.dr = {};
+  vcpu.extint_pending = vcpu.nmi_pending = vcpu.nmi_blocked = vcpu.idle_wait = false;
   vcpu.apic.reset();
 }
 

@@ -77,6 +77,7 @@ struct Vcpu final : Vp {
   int offered_vector = -1;
   bool offer_acknowledged = false;
   bool offered_extint = false;
+  std::atomic<bool> extint_pending{false};
   bool nmi_pending = false;
   bool nmi_blocked = false;  // between NMI delivery and IRET
   bool idle_wait = false;    // halted by the guest-idle MSR: wakes for interrupts even with IF=0

@@ -57,7 +57,7 @@ void prepare_injection(Vcpu& vcpu) {
     v.event_injection = make_event(PendingEvent::kNmi, x86::vector::kNmi);
     now = false;
   }
-  if (vcpu.has(VpRequest::extint)) [[unlikely]] {
+  if (vcpu.extint_pending) [[unlikely]] {
     vcpu.offered_extint = true;
     return offer(vcpu, vcpu.extint_vector.load(), true);
   }
@@ -68,7 +68,7 @@ void settle_injection(Vcpu& vcpu) {
   const bool taken = !VirtualInterrupt::Irq::test(vcpu.vmcb->virtual_interrupt);
   const auto vector = static_cast<uint8_t>(vcpu.offered_vector);
   if (vcpu.offered_extint) {
-    if (taken) vcpu.take(VpRequest::extint);
+    if (taken) vcpu.extint_pending = false;
   } else if (taken && !vcpu.offer_acknowledged) {
     vcpu.apic.acknowledge(vector);
   } else if (!taken && vcpu.offer_acknowledged) {

@@ -176,7 +176,7 @@ Result<> set_interrupt_state(Vcpu& vcpu, uint32_t, const Value& value) {
 // An exception goes to PendingInterruption at once; only an ExtINT is seen waiting here.
 Result<Value> get_pending_event(Vcpu& vcpu, uint32_t) {
   Value out = word(0);
-  if (!vcpu.has(VpRequest::extint)) return out;
+  if (!vcpu.has(VpRequest::extint) && !vcpu.extint_pending) return out;
   const auto type = static_cast<uint64_t>(abi::HvX64PendingEventType::HvX64PendingEventExtInt);
   out.pending_ext_int_event.header =
       static_cast<uint8_t>(EventType::set(EventPending::set(0, 1), type));
@@ -187,6 +187,7 @@ Result<Value> get_pending_event(Vcpu& vcpu, uint32_t) {
 Result<> set_pending_event(Vcpu& vcpu, uint32_t, const Value& value) {
   if (!EventPending::test(value.reg8)) {
     vcpu.take(VpRequest::extint);
+    vcpu.extint_pending = false;
     return {};
   }
   switch (static_cast<abi::HvX64PendingEventType>(EventType::get(value.reg8))) {

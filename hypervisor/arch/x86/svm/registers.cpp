@@ -557,7 +557,7 @@ Result<> set_register(Vp& vp, abi::HvRegisterName name, const abi::HvRegisterVal
   x86::Vcpu& vcpu = x86::as_vcpu(vp);
   const svm::Row* const row = svm::find(name);
   if (!row) return fail(Error::invalid_parameter);
-  vcpu.vmcb->clean_bits = 0;
+  vcpu.asid_lp = nullptr;
   return row->set(vcpu, svm::index_in(*row, name), value);
 }
 
