@@ -55,14 +55,15 @@ void flush_guest_tlb(Vp& vp);
 void fill_intercept_header(Vp& vp, uint8_t instruction_length, uint8_t access,
                            abi::HvX64InterceptMessageHeader& header);
 
+// Fills the VP's register page at an intercept; the VP is loaded on this LP.
+void publish_registers(Vp& vp);
+
 // CPUID as the VP sees it: {eax, ebx, ecx, edx}.
 struct CpuidValue {
   uint32_t eax, ebx, ecx, edx;
 };
 CpuidValue guest_cpuid(const Vp& vp, uint32_t leaf, uint32_t subleaf);
 
-// Programs an I/O APIC or MSI entry for HvCallMapDeviceInterrupt; identity on AMD and Intel for the
-// root: see reference to [TLFS] in device_interrupt.cpp.
 uint32_t apic_id_of(const Vp& vp);
 
 }  // namespace hv::arch

@@ -4,6 +4,7 @@
 // handler runs, so handlers see locals only.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "abi/tlfs/hypercall.h"
@@ -29,8 +30,9 @@ HypercallResult dispatch_hypercall(Vp& caller, const HypercallRegisters& registe
 
 abi::HvStatus to_status(Error error);
 
-// Calls `action` with every statistics page of the machine itself; see hypercall_system.cpp.
-void for_each_machine_page(void (*action)(Spa& page));
+// Statistics pages of the machine, when the root restarts: they are the caller's to free.
+using MachinePages = std::array<Spa, kMaxLps + 1>;
+MachinePages take_machine_pages();
 
 // Two pages of this LP, page-aligned: input block, then output block. Supplied by the environment.
 uint8_t* hypercall_buffer();

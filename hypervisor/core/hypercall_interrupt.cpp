@@ -11,8 +11,8 @@ namespace hv {
 
 namespace {
 
-// The highest class belongs to the hypervisor's own vectors.
-constexpr uint32_t kFirstDeviceVector = 0x10, kLastDeviceVector = 0xef;
+// Exceptions have the lowest vectors, the hypervisor itself the highest class.
+constexpr uint32_t kFirstDeviceVector = 0x20, kLastDeviceVector = 0xef;
 constexpr uint64_t kMsiAddressBase = 0xfee00000;  // [APM2 16.13]; destination in 19:12
 constexpr unsigned kMsiDestinationShift = 12;
 constexpr unsigned kRteLevelBit = 15;  // I/O APIC redirection entry

@@ -4,6 +4,7 @@
 
 #include "hypervisor/core/arch.h"
 #include "hypervisor/core/hypercall_handlers.h"
+#include "hypervisor/core/scheduler.h"
 
 namespace hv {
 
@@ -151,16 +152,26 @@ Result<abi::HvOutputGetNextChildPartition> get_next_child_partition(
 Result<> install_intercept(Call& call, const abi::HvInputInstallIntercept& in) {
   if (call.target->state.load() > Partition::State::active)
     return fail(Error::invalid_partition_state);
-  return call.target->intercepts.install(*call.target, in.intercept_type, in.intercept_parameter,
-                                         in.access_type_mask);
+  HV_TRY(call.target->intercepts.install(*call.target, in.intercept_type, in.intercept_parameter,
+                                         in.access_type_mask));
+  // VPs that run look at it before they enter their guest again.
+  for (auto& slot : call.target->vps)
+    if (Vp* const vp = slot.load()) post_request(*vp, VpRequest::evaluate);
+  return {};
 }
 
 Result<> register_intercept_result(Call& call, const abi::HvInputRegisterInterceptResult& in) {
   if (call.target->state.load() > Partition::State::active)
     return fail(Error::invalid_partition_state);
-  if (in.intercept_type != abi::HvInterceptType::HvInterceptTypeX64Cpuid)
-    return fail(Error::invalid_parameter);
-  return call.target->intercepts.register_cpuid(*call.target, in.vp_index, in.cpuid);
+  InterceptTable& intercepts = call.target->intercepts;
+  switch (in.intercept_type) {
+    case abi::HvInterceptType::HvInterceptTypeX64Cpuid:
+      return intercepts.register_cpuid(*call.target, in.vp_index, in.cpuid);
+    case abi::HvInterceptType::HvInterceptTypeX64Msr:
+      return intercepts.register_msr(*call.target, in.msr);
+    default:
+      return fail(Error::invalid_parameter);
+  }
 }
 
 }  // namespace hv

@@ -2,6 +2,8 @@
 // The root's calls about the machine: logical processors, system properties, statistics, the log.
 // A statistics page is an array of counters [Linux mshv_debugfs_counters.c] in the object's pool,
 // shown to the root; it is brought up to date by every call that maps it.
+#include <utility>
+
 #include "hypervisor/core/hypercall_handlers.h"
 #include "hypervisor/core/log_ring.h"
 
@@ -35,8 +37,7 @@ enum VpCounter {
 
 // Pages of objects that never go away, charged to the root; they go when the root restarts.
 base::SpinLock machine_lock{30};
-Spa hypervisor_page HV_GUARDED_BY(machine_lock);
-std::array<Spa, kMaxLps> lp_pages HV_GUARDED_BY(machine_lock);
+MachinePages machine_pages HV_GUARDED_BY(machine_lock);  // of each LP, then of the hypervisor
 
 uint64_t count_vps(const Partition& partition) {
   uint64_t count = 0;
@@ -98,13 +99,13 @@ Result<> with_object(const Call& call, const abi::HvInputMapStatsPage& in, Actio
   switch (in.type) {
     case abi::HvStatsObjectType::HvStatsObjectHypervisor: {
       base::Guard guard(machine_lock);
-      return action(hypervisor_page, root_partition->pool, fill_hypervisor);
+      return action(machine_pages[kMaxLps], root_partition->pool, fill_hypervisor);
     }
     case abi::HvStatsObjectType::HvStatsObjectLogicalProcessor: {
       const uint32_t index = id.lp.lp_index;
       if (index >= lp_count || !lps[index]) return fail(Error::invalid_lp_index);
       base::Guard guard(machine_lock);
-      return action(lp_pages[index], root_partition->pool,
+      return action(machine_pages[index], root_partition->pool,
                     [&](uint64_t* counters) { fill_lp(counters, *lps[index]); });
     }
     case abi::HvStatsObjectType::HvStatsObjectPartition: {
@@ -131,10 +132,9 @@ Result<> with_object(const Call& call, const abi::HvInputMapStatsPage& in, Actio
 
 }  // namespace
 
-void for_each_machine_page(void (*action)(Spa& page)) {
+MachinePages take_machine_pages() {
   base::Guard guard(machine_lock);
-  action(hypervisor_page);
-  for (Spa& page : lp_pages) action(page);
+  return std::exchange(machine_pages, {});
 }
 
 Result<abi::HvOutputMapStatsPage> map_stats_page(Call& call, const abi::HvInputMapStatsPage& in) {

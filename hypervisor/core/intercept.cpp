@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstring>
 
+#include "hypervisor/core/arch.h"
 #include "hypervisor/core/log.h"
 #include "hypervisor/core/partition.h"
 
@@ -69,12 +70,14 @@ InterceptTable::Entry* InterceptTable::find(HvInterceptType type, uint64_t param
 Result<> InterceptTable::set_entry(Partition& child, HvInterceptType type, uint64_t parameter,
                                    uint32_t access) {
   Entry* entry = find(type, parameter);
+  const bool is_cpuid = type == HvInterceptType::HvInterceptTypeX64Cpuid;
   if (access == 0) {
     if (!entry) return {};
     entries_.remove(entry);
     entry_slab_.destroy(child.pool, entry);
     --entry_count_;
     --with_parameter_[index_of(type)];
+    cpuid_count_ -= is_cpuid;
     return {};
   }
   if (!entry) {
@@ -85,6 +88,7 @@ Result<> InterceptTable::set_entry(Partition& child, HvInterceptType type, uint6
     entries_.push_back(entry);
     ++entry_count_;
     ++with_parameter_[index_of(type)];
+    cpuid_count_ += is_cpuid;
   }
   entry->access = access;
   return {};
@@ -101,7 +105,11 @@ Result<> InterceptTable::install(Partition& child, HvInterceptType type,
   }
   if (!is_parameter(type, parameter)) return fail(Error::invalid_parameter);
   base::Guard guard(lock_);
-  return set_entry(child, type, parameter.as_uint64, access_mask);
+  HV_TRY(set_entry(child, type, parameter.as_uint64, access_mask));
+  if (type != HvInterceptType::HvInterceptTypeException) return {};
+  const uint32_t bit = 1u << parameter.as_uint64;
+  exceptions_ = access_mask != 0 ? exceptions_ | bit : exceptions_ & ~bit;
+  return {};
 }
 
 uint32_t InterceptTable::installed(HvInterceptType type, uint64_t parameter) const {
@@ -197,6 +205,7 @@ void InterceptTable::destroy(Partition& child) {
   for (auto& access : simple_) access = 0;
   for (auto& count : with_parameter_) count = 0;
   cpuid_count_ = 0;
+  exceptions_ = 0;
   entry_count_ = 0;
 }
 
@@ -301,6 +310,7 @@ void deliver_intercept(Vp& vp, abi::HvMessage& message) {
   HV_ASSERT(parent != nullptr);
   message.header.sender = vp.partition.id.value();
   if (vp.intercept_page != Spa()) *direct_map<abi::HvMessage>(vp.intercept_page) = message;
+  if (vp.register_page != Spa()) arch::publish_registers(vp);
   ++vp.counters.intercepts;
   vp.add(VpSuspend::intercept_suspend);
   parent->intercepts.notify_intercept(*parent, vp);

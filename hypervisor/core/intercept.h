@@ -46,7 +46,10 @@ class InterceptTable {
   Result<> register_msr(Partition& child, const abi::HvRegisterX64MsrResultParameters& result);
   // True if accesses of this kind (kHvInterceptAccess*Mask) read zero and ignore writes.
   bool ignores_msr(uint32_t msr, uint32_t access) const;
-  bool overrides_cpuid() const { return cpuid_count_.load(std::memory_order_relaxed) != 0; }
+  // Whether any result is registered, or any leaf intercepted.
+  bool knows_cpuid() const { return cpuid_count_.load(std::memory_order_relaxed) != 0; }
+  // A bit for each vector that is intercepted.
+  uint32_t exceptions() const { return exceptions_.load(std::memory_order_relaxed); }
   // Frees everything, when the partition is torn down.
   void destroy(Partition& child);
 
@@ -86,6 +89,7 @@ class InterceptTable {
   base::List<Entry, &Entry::link> entries_ HV_GUARDED_BY(lock_);
   HashTable<CpuidEntry, 32> cpuid_ HV_GUARDED_BY(lock_);
   std::atomic<uint32_t> cpuid_count_{0};
+  std::atomic<uint32_t> exceptions_{0};
   uint32_t entry_count_ HV_GUARDED_BY(lock_) = 0;
   Slab<Entry> entry_slab_ HV_GUARDED_BY(lock_);
   Slab<CpuidEntry> cpuid_slab_ HV_GUARDED_BY(lock_);
@@ -93,8 +97,8 @@ class InterceptTable {
   std::atomic<uint32_t> waiting_count_{0};
 };
 
-// Suspends the VP of a child (which is not executing, or runs on this LP and has exited) with a
-// message for its parent. The header's sender is filled in here; type, size and payload are the
+// Suspends the VP of a child, which is loaded on this LP and has exited, with a message for its
+// parent. The header's sender is filled in here; type, size and payload are the
 // caller's.
 void deliver_intercept(Vp& vp, abi::HvMessage& message);
 

@@ -26,7 +26,7 @@ void synchronize_lps() {
   for (unsigned i = 0; i < lp_count; ++i) {
     Lp* lp = lps[i];
     if (!lp || lp == &self || !lp->online.load()) continue;
-    if (!lp->in_hypervisor()) kick_lp(*lp);
+    if (!lp->in_hypervisor() && !lp->idle.load()) kick_lp(*lp);
     while (lp->epoch.load() == seen[i] && !(lp->idle.load())) __builtin_ia32_pause();
   }
   self.enter_guest();

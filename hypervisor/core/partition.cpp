@@ -6,6 +6,7 @@
 
 #include <cstring>
 #include <new>
+#include <utility>
 
 #include "hypervisor/core/arch.h"
 #include "hypervisor/core/hypercall.h"
@@ -160,12 +161,23 @@ Result<> quieten(Partition& partition) {
   return {};
 }
 
-// Statistics pages that the root asked for about itself and the machine.
-void for_each_root_page(void (*action)(Spa&)) {
-  action(root_partition->stats_page);
-  for (auto& slot : root_partition->vps)
-    if (Vp* const vp = slot.load()) action(vp->stats_page);
-  for_each_machine_page(action);
+// Statistics pages that the root asked for about itself and the machine: gone from its sight, and
+// from where it could ask for them again, before the wait after which they are free.
+void free_root_pages() {
+  std::array<Spa, kMaxVpsPerPartition + 1> own{};
+  MachinePages machine = take_machine_pages();
+  {
+    base::Guard guard(root_partition->lock);
+    size_t count = 0;
+    own[count++] = std::exchange(root_partition->stats_page, Spa());
+    for (auto& slot : root_partition->vps)
+      if (Vp* const vp = slot.load()) own[count++] = std::exchange(vp->stats_page, Spa());
+  }
+  for (Spa& page : own) unexport(page);
+  for (Spa& page : machine) unexport(page);
+  synchronize_lps();
+  for (Spa& page : own) free_page(root_partition->pool, page);
+  for (Spa& page : machine) free_page(root_partition->pool, page);
 }
 
 // Drops mappings until none is left, at most kPagesPerCall leaves a call. Nobody uses the space any
@@ -382,9 +394,7 @@ Result<> partition_reset_root() {
     HV_TRY(delete_partition(*child));
   }
   root_partition->ports.destroy(*root_partition);
-  for_each_root_page(unexport);
-  synchronize_lps();
-  for_each_root_page([](Spa& page) { free_page(root_partition->pool, page); });
+  free_root_pages();
   PagePool& pool = root_partition->pool;
   Spa kept;
   for (uint64_t left = pool.free_pages(); left != 0; --left) {

@@ -72,6 +72,7 @@ class PortTable {
   Result<> disconnect(Partition& owner, ConnectionId id);
   // A copy: it may be disconnected at any time.
   Result<Connection> find_connection(ConnectionId id);
+  bool has_doorbells() const { return doorbell_count_.load(std::memory_order_relaxed) != 0; }
   Result<Connection> find_doorbell(Gpa address, unsigned size, uint64_t value);
 
  private:

@@ -10,6 +10,7 @@
 #include "hypervisor/core/arch.h"
 #include "hypervisor/core/guest_memory.h"
 #include "hypervisor/core/intercept.h"
+#include "hypervisor/core/scheduler.h"
 
 namespace hv {
 
@@ -242,7 +243,7 @@ bool Synic::push_ring(Vp& vp, unsigned sint, PortId port) {
 
 void Synic::set_notify_deliverable(Vp& vp, uint16_t sints) {
   notify_ = sints;
-  look_ = true;
+  post_request(vp, VpRequest::evaluate);
   auto* const slots = page<abi::HvMessagePage>(vp, simp_);
   if (!slots) return;
   for (unsigned i = 0; i < abi::kHvSynicSintCount; ++i) {
@@ -252,8 +253,8 @@ void Synic::set_notify_deliverable(Vp& vp, uint16_t sints) {
 }
 
 uint16_t Synic::take_deliverable(Vp& vp) {
-  look_ = false;
-  auto* const slots = accepts_messages() ? page<abi::HvMessagePage>(vp, simp_) : nullptr;
+  auto* const slots =
+      notify_ != 0 && accepts_messages() ? page<abi::HvMessagePage>(vp, simp_) : nullptr;
   if (!slots) return 0;
   uint16_t free = 0;
   for (unsigned i = 0; i < abi::kHvSynicSintCount; ++i)
@@ -269,15 +270,13 @@ void retry_messages(Vp& vp) {
 }
 
 void Synic::slot_freed(Vp& vp) {
-  if (notify_ != 0) look_ = true;
+  if (notify_ != 0) post_request(vp, VpRequest::evaluate);
   if (intercept_pending_ == 0) return;
   base::Guard guard(lock_);
   post_notifications(vp);
 }
 
 bool report_deliverable_sints(Vp& vp) {
-  if (!vp.synic.deliverable_changed()) [[likely]]
-    return false;
   const uint16_t sints = vp.synic.take_deliverable(vp);
   if (sints == 0) return false;
   abi::HvX64SynicSintDeliverableMessage payload{};

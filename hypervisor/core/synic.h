@@ -70,7 +70,6 @@ class Synic {
   // HvX64RegisterDeliverabilityNotifications 63:48.
   uint16_t notify_deliverable() const { return notify_.load(std::memory_order_relaxed); }
   void set_notify_deliverable(Vp& vp, uint16_t sints);
-  bool deliverable_changed() const { return look_.load(std::memory_order_relaxed); }
   // Takes the bits of those that are free now.
   uint16_t take_deliverable(Vp& vp);
 
@@ -95,7 +94,6 @@ class Synic {
   std::array<std::atomic<uint64_t>, abi::kHvSynicSintCount> sint_{};
   bool fixed_pages_ = false;
   std::atomic<uint16_t> notify_{0};
-  std::atomic<bool> look_{false};               // a slot that notify_ names may have become free
   std::atomic<uint16_t> intercept_pending_{0};  // as_intercept SINTs that wait for slot 0
   std::array<uint8_t, abi::kHvSynicSintCount> ring_head_ HV_GUARDED_BY(lock_){};
 
@@ -108,7 +106,7 @@ class Synic {
 void retry_messages(Vp& vp);
 
 // If a slot that the parent waits for is free: suspends the VP with a SINT deliverable message for
-// the parent and answers true. Called before every entry of a child; costs one load otherwise.
+// the parent and answers true. For VpRequest::evaluate, on the VP's LP.
 bool report_deliverable_sints(Vp& vp);
 
 }  // namespace hv

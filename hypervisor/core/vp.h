@@ -40,6 +40,11 @@ enum class VpSuspend : uint32_t {
   stopped = 1 << 4,            // being deleted, or its partition is
 };
 
+// While one of these is set, the VP is the parent's to look at and to change.
+inline constexpr uint32_t kHeldByParent = static_cast<uint32_t>(VpSuspend::explicit_suspend) |
+                                          static_cast<uint32_t>(VpSuspend::intercept_suspend) |
+                                          static_cast<uint32_t>(VpSuspend::stopped);
+
 struct VpCounters {
   uint64_t exits = 0, hypercalls = 0, intercepts = 0, interrupts = 0, switches = 0;
   uint64_t cpuid = 0, msr = 0, halts = 0, faults = 0;
@@ -64,8 +69,8 @@ struct Vp {
   base::ListLink<Vp> run_link;
   RunState run_state = RunState::blocked;
   std::atomic<Lp*> home{nullptr};
-  bool pinned = false;        // root VP i lives on LP i
-  uint64_t run_since = 0;     // TSC when it got its LP
+  bool pinned = false;     // root VP i lives on LP i
+  uint64_t run_since = 0;  // TSC when it got its LP
   uint64_t slice_end = 0;
   uint64_t virtual_time = 0;  // what it has had of its LP, by its weight; see run_queue.h
 

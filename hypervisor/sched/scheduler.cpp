@@ -109,11 +109,23 @@ void join(Vp& vp, RunQueue& queue, const Lp& lp) {
   vp.virtual_time = std::clamp(vp.virtual_time, earliest, queue.clock + credit);
 }
 
+// An idle LP may take what waits here.
+void offer_to_idle(const Vp& vp) {
+  for (unsigned i = 0; !vp.pinned && i < lp_count; ++i) {
+    if (!lps[i] || !lps[i]->online.load() || !lps[i]->idle.load()) continue;
+    lps[i]->reschedule.store(true);
+    return kick_lp(*lps[i]);
+  }
+}
+
 void make_ready(Vp& vp, RunQueue& queue, Lp& lp) {
   if (vp.run_state != Vp::RunState::blocked || !runnable(vp)) return;
   join(vp, queue, lp);
   enqueue(vp, queue);
-  if (preempts(vp, lp)) ask_to_reschedule(lp);
+  if (preempts(vp, lp)) return ask_to_reschedule(lp);
+  // It waits: the LP has to know, to end the running VP's slice in time.
+  if (queue.waiting.load() == 1) kick_lp(lp);
+  offer_to_idle(vp);
 }
 
 // Moves a ready VP from another LP's queue to this one.
@@ -184,10 +196,12 @@ void put_back(Lp& lp, Vp& vp) {
   lp.current.store(nullptr);
   vp.virtual_time = virtual_time_at(vp, now);
   vp.counters.runtime_tsc += now - vp.run_since;
-  if (runnable(vp))
-    enqueue(vp, queue);
-  else
+  if (!runnable(vp)) {
     vp.run_state = Vp::RunState::blocked;
+    return;
+  }
+  enqueue(vp, queue);
+  if (queue.waiting.load() > 1) offer_to_idle(*queue.ready.back());
 }
 
 uint64_t next_event(Lp& lp, const Vp* running) {

@@ -184,7 +184,6 @@ void end_level_interrupt(uint8_t vector) {
 bool map_root_device_memory(Gpa) {
   return false;
 }
-void take_nmi() {}
 void reset_machine(std::string_view) {
   ++Environment::current->machine_resets;
 }
@@ -192,6 +191,10 @@ void reset_machine(std::string_view) {
 }  // namespace x86
 
 namespace svm {
+
+extern "C" void svm_enter(uint64_t*, uint64_t guest_vmcb, uint64_t) {
+  Environment::current->guest(*direct_map<Vmcb>(Spa(guest_vmcb)));
+}
 
 // Statics of the image have no system-physical address here, and nothing dereferences it.
 Spa image_address(const void*) {

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -70,6 +71,9 @@ class Environment {
   }
   // A page of the root that nobody uses.
   Gpa free_page();
+
+  // What the guest does between VMRUN and its exit; by default nothing, so that it exits as before.
+  std::function<void(svm::Vmcb&)> guest = [](svm::Vmcb&) {};
 
   // --- What reached the machine ---
   std::string console;                // log lines and panics

@@ -3,6 +3,7 @@
 #include "hypervisor/arch/x86/apic_routing.h"
 
 #include "abi/tlfs/hypercall.h"
+#include "hypervisor/arch/x86/machine.h"
 #include "hypervisor/arch/x86/vcpu.h"
 #include "hypervisor/core/scheduler.h"
 
@@ -63,27 +64,22 @@ void route_ipi(Partition& partition, Vcpu* source, const Ipi& ipi) {
   if (lowest) deliver(*lowest, ipi);
 }
 
-std::optional<uint8_t> apply_effect(Vcpu& vcpu, const ApicEffect& effect) {
+void carry_out(Vcpu& vcpu, const ApicEffect& effect) {
   switch (effect.kind) {
     case ApicEffect::Kind::none:
-      break;
+      return;
     case ApicEffect::Kind::ipi:
-      route_ipi(vcpu.partition, &vcpu, effect.ipi);
-      break;
+      return route_ipi(vcpu.partition, &vcpu, effect.ipi);
     case ApicEffect::Kind::timer:
-      deadline_changed(vcpu);
-      break;
+      return deadline_changed(vcpu);
     case ApicEffect::Kind::eoi:
       retry_messages(vcpu);
-      if (effect.level) return effect.vector;
-      break;
+      if (Partition* const parent = vcpu.partition.parent; !parent)
+        end_level_interrupt(effect.vector);
+      else if (effect.level)
+        parent->intercepts.notify_eoi(*parent, vcpu, effect.vector);
+      return;
   }
-  return std::nullopt;
-}
-
-void report_level_eoi(Vcpu& vcpu, uint8_t vector) {
-  Partition* const parent = vcpu.partition.parent;
-  if (parent) parent->intercepts.notify_eoi(*parent, vcpu, vector);
 }
 
 }  // namespace x86

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 
 #include "hypervisor/arch/x86/local_apic.h"
 
@@ -16,12 +15,9 @@ struct Vcpu;
 // Sends the message to every VP it is for. `source` is needed for shorthands alone, else nullptr.
 void route_ipi(Partition& partition, Vcpu* source, const Ipi& ipi);
 
-// Does what a register write of this VP asked for. Answers the vector of a level-triggered
-// interrupt that ended: the caller ends it physically (root) or reports it (report_level_eoi).
-std::optional<uint8_t> apply_effect(Vcpu& vcpu, const ApicEffect& effect);
-
-// Tells the parent of a child by an APIC EOI message, which may have to wait for its slot. The VP
-// goes on.
-void report_level_eoi(Vcpu& vcpu, uint8_t vector);
+// Does what a register write of this VP asked for. An interrupt that ended is ended physically for
+// the root, which may have got it from a level-triggered line; the parent of a child hears of a
+// level-triggered one.
+void carry_out(Vcpu& vcpu, const ApicEffect& effect);
 
 }  // namespace hv::x86

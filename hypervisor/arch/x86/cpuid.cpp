@@ -5,6 +5,8 @@
 
 #include "hypervisor/arch/x86/cpuid.h"
 
+#include <algorithm>
+
 #include "abi/tlfs/cpuid.h"
 #include "abi/tlfs/partition.h"
 #include "hypervisor/core/arch.h"
@@ -26,7 +28,7 @@ constexpr uint32_t kMonitor = bit(3), kVmx = bit(5), kPcid = bit(17), kX2apic = 
 constexpr uint32_t kHtt = bit(28);
 // Leaf 0x80000001 ECX.
 constexpr uint32_t kSvm = bit(2), kExtApic = bit(3), kIbs = bit(10), kSkinit = bit(12),
-                   kPerfCore = bit(23), kPerfNb = bit(24), kMwaitx = bit(29);
+                   kPerfCore = bit(23), kPerfNb = bit(24), kPerfL3 = bit(28), kMwaitx = bit(29);
 constexpr uint32_t kInvariantTsc = bit(8);
 
 struct Mask {
@@ -40,18 +42,22 @@ constexpr Mask kMasks[] = {
     {0x6, kAll, kAll, kAll, kAll},  // thermal and power; ARAT is added below
     {0xa, kAll, kAll, kAll, kAll},  // performance monitoring
     // SGX, INVPCID without PCID, RDT, WAITPKG; speculation controls as in 0x80000008.
-    {0x7, 0, bit(2) | bit(10) | bit(12), bit(5), 0x3fu << 26},
-    {0x80000001, 0, 0, kSvm | kExtApic | kIbs | kSkinit | kPerfCore | kPerfNb | kMwaitx, 0},
-    // IBRS, IBPB, STIBP, SSBD: their MSRs are not virtualized.
-    {0x80000008, 0, bit(12) | 0x3fu << 14 | 0x1fu << 23, 0, 0},
+    // Protection keys would need PKRU switched, shadow stacks CET's MSRs.
+    {0x7, 0, bit(2) | bit(10) | bit(12) | bit(15), bit(3) | bit(4) | bit(5) | bit(7),
+     bit(20) | 0x3fu << 26},
+    {0x80000001, 0, 0, kSvm | kExtApic | kIbs | kSkinit | kPerfCore | kPerfNb | kPerfL3 | kMwaitx,
+     0},
+    // What stays is CLZERO, XSaveErPtr and WBNOINVD. INVLPGB and RDPRU are refused, and the MSRs of
+    // IBRS, IBPB, STIBP and SSBD are not virtualized.
+    {0x80000008, 0, ~(bit(0) | bit(2) | bit(9)), 0, 0},
     {0x80000007, kAll, kAll, kAll, 0},
     {0x8000000a, kAll, kAll, kAll, kAll},
     {0x8000001b, kAll, kAll, kAll, kAll},
     {0x8000001c, kAll, kAll, kAll, kAll},
-    {0x8000001f, kAll, kAll, kAll, kAll},
 };
+// Leaves behind these describe what is not virtualized, or the processor's own topology.
+constexpr uint32_t kLastBasic = 0xd, kLastExtended = 0x8000001e;
 
-uint32_t max_basic, max_extended;
 uint64_t xcr0_mask = 1;
 
 CpuidResult hypervisor_leaf(const Vcpu& vcpu, uint32_t leaf) {
@@ -126,13 +132,9 @@ void describe_topology(const Vcpu& vcpu, uint32_t leaf, uint32_t subleaf, CpuidR
 }  // namespace
 
 void init_cpuid() {
-  max_basic = cpu::cpuid(0, 0).eax;
-  max_extended = cpu::cpuid(0x80000000, 0).eax;
-  if (cpu::cpuid(1, 0).ecx & bit(26)) {
-    const CpuidResult r = cpu::cpuid(0xd, 0);
-    xcr0_mask = r.eax | uint64_t{r.edx} << 32;
-    xcr0_mask &= 0xe7;  // x87, SSE, AVX, AVX-512: what a 4 KB save area holds
-  }
+  const CpuidResult r = cpu::cpuid(0xd, 0);
+  xcr0_mask = r.eax | uint64_t{r.edx} << 32;
+  xcr0_mask &= 0xe7;  // x87, SSE, AVX, AVX-512: what a 4 KB save area holds
 }
 
 uint64_t supported_xcr0() {
@@ -143,6 +145,8 @@ CpuidResult guest_cpuid(const Vcpu& vcpu, uint32_t leaf, uint32_t subleaf) {
   if ((leaf >> 28) == 4)
     return leaf <= abi::kHvCpuidLast ? hypervisor_leaf(vcpu, leaf) : CpuidResult{0, 0, 0, 0};
 
+  if ((leaf > kLastBasic && leaf < 0x80000000) || leaf > kLastExtended) return {0, 0, 0, 0};
+
   CpuidResult r = cpu::cpuid(leaf, subleaf);
   for (const Mask& mask : kMasks) {
     if (mask.leaf != leaf) continue;
@@ -152,6 +156,12 @@ CpuidResult guest_cpuid(const Vcpu& vcpu, uint32_t leaf, uint32_t subleaf) {
     r.edx &= ~mask.clear_edx;
   }
   switch (leaf) {
+    case 0:
+      r.eax = std::min(r.eax, kLastBasic);
+      break;
+    case 0x80000000:
+      r.eax = std::min(r.eax, kLastExtended);
+      break;
     case 0x1:
       r.ecx |= kHypervisor | kX2apic | kTscDeadline;
       r.ecx &= ~(kOsxsave | kPcid);

@@ -5,9 +5,9 @@
 #include <atomic>
 
 #include "abi/tlfs/synic.h"
+#include "hypervisor/arch/x86/apic_routing.h"
 #include "hypervisor/arch/x86/vcpu.h"
 #include "hypervisor/core/guest_memory.h"
-#include "hypervisor/core/synic.h"
 
 namespace hv::x86 {
 
@@ -25,8 +25,7 @@ uint32_t* assist_word(Vcpu& vcpu) {
 
 void end_interrupt(Vcpu& vcpu) {
   vcpu.apic.skip_offered = false;
-  (void)vcpu.apic.write_eoi();  // edge-triggered, or it would not have been offered
-  retry_messages(vcpu);
+  carry_out(vcpu, vcpu.apic.write_eoi());
 }
 
 }  // namespace

@@ -72,7 +72,7 @@ struct Ipi {
   uint32_t destination = 0;
 };
 
-// What a register write asks the caller to do; apply_effect() in apic_routing.h does it.
+// What a register write asks the caller to do; carry_out() in apic_routing.h does it.
 struct ApicEffect {
   enum class Kind : uint8_t { none, ipi, eoi, timer };
   Kind kind = Kind::none;

@@ -12,8 +12,8 @@ namespace hv::x86 {
 // root's: the hypervisor's memory and the physical local APIC.
 bool map_root_device_memory(Gpa address);
 
-// A physical NMI belongs to the root VP of this LP.
-void take_nmi();
+// The root ended an interrupt: its physical EOI, if one is held back until then.
+void end_level_interrupt(uint8_t vector);
 
 // The root's processors reached shutdown: resets the machine, as a triple fault does.
 void reset_machine(std::string_view reason);

@@ -208,7 +208,7 @@ constexpr Row kRows[] = {
     {0xc0010140, 0xc0010141, Who::all, zero, refuse},  // OS visible work-arounds: none
     {0xc0010200, 0xc001020b, Who::all, zero, ignore},  // extended performance counters
     {0xc0011020, 0xc0011028, Who::all, zero, ignore},  // family-specific configuration
-    {0xc0011029, 0xc0011029, Who::all, constant<kLfenceSerializing>, ignore},
+    {msr::kDeCfg, msr::kDeCfg, Who::all, constant<kLfenceSerializing>, ignore},
     {0xc001102a, 0xc001102f, Who::all, zero, ignore},
 };
 
@@ -218,50 +218,24 @@ const Row* find(uint32_t msr, bool root) {
   return nullptr;
 }
 
-// One line for each MSR that is not in the table, while there is room to remember it.
-void log_unknown(const Vcpu& vcpu, uint32_t msr, bool write) {
-  static std::atomic<uint32_t> seen[32];
-  for (auto& slot : seen) {
-    uint32_t empty = 0;
-    if (slot.load(std::memory_order_relaxed) == msr) return;
-    if (slot.compare_exchange_strong(empty, msr)) {
-      log(LogLevel::info, "partition {}: {} of unknown MSR {x} raises #GP",
-          vcpu.partition.id.value(), write ? "write" : "read", msr);
-      return;
-    }
-    if (empty == msr) return;
-  }
-}
-
 constexpr bool is_x2apic(uint32_t msr) {
   return msr >= msr::kX2apicFirst && msr <= msr::kX2apicLast;
 }
 
 }  // namespace
 
-void carry_out(Vcpu& vcpu, const ApicEffect& effect) {
-  const std::optional<uint8_t> ended = apply_effect(vcpu, effect);
-  if (!ended) return;
-  if (vcpu.partition.is_root())
-    end_level_interrupt(*ended);
-  else
-    report_level_eoi(vcpu, *ended);
-}
-
 Result<uint64_t> read_msr(Vcpu& vcpu, uint32_t msr) {
   if (is_x2apic(msr)) return read_apic(vcpu, msr);
   if (is_synthetic_msr(msr)) return read_synthetic_msr(vcpu, msr);
   if (const Row* row = find(msr, vcpu.partition.is_root())) return row->read(vcpu, msr);
-  log_unknown(vcpu, msr, false);
-  return fail(Error::inject_gp);
+  return fail(Error::not_found);
 }
 
 Result<> write_msr(Vcpu& vcpu, uint32_t msr, uint64_t value) {
   if (is_x2apic(msr)) return write_apic(vcpu, msr, value);
   if (is_synthetic_msr(msr)) return write_synthetic_msr(vcpu, msr, value);
   if (const Row* row = find(msr, vcpu.partition.is_root())) return row->write(vcpu, msr, value);
-  log_unknown(vcpu, msr, true);
-  return fail(Error::inject_gp);
+  return fail(Error::not_found);
 }
 
 }  // namespace hv::x86

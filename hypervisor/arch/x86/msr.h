@@ -8,7 +8,7 @@
 
 namespace hv::x86 {
 
-// Error: inject_gp. After Error::retry the instruction is executed again.
+// Errors: inject_gp; not_found (no such MSR). After Error::retry the instruction is executed again.
 Result<uint64_t> read_msr(Vcpu& vcpu, uint32_t msr);
 Result<> write_msr(Vcpu& vcpu, uint32_t msr, uint64_t value);
 
@@ -19,11 +19,5 @@ uint64_t guest_pat(const Vcpu& vcpu);
 void set_guest_pat(Vcpu& vcpu, uint64_t value);
 uint64_t guest_debug_ctl(const Vcpu& vcpu);
 void set_guest_tsc_offset(Vcpu& vcpu, uint64_t offset);
-
-// The physical EOI that a level-triggered interrupt of the root waited for; native.
-void end_level_interrupt(uint8_t vector);
-
-// Carries out what a local APIC register write asked for (IPIs, EOIs, timers).
-void carry_out(Vcpu& vcpu, const ApicEffect& effect);
 
 }  // namespace hv::x86

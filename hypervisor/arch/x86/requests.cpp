@@ -4,6 +4,8 @@
 
 #include "hypervisor/arch/x86/requests.h"
 
+#include "hypervisor/arch/x86/cpu.h"
+#include "hypervisor/arch/x86/machine.h"
 #include "hypervisor/arch/x86/svm/svm.h"
 #include "hypervisor/core/scheduler.h"
 
@@ -12,6 +14,10 @@ namespace {
 
 void take_init(Vcpu& vcpu) {
   reset(vcpu);
+  for (unsigned i = 0; i < 4; ++i) cpu::write_debug_register(i, 0);  // it is loaded here
+  // The interrupts that its local APIC had in service will never be ended by it.
+  for (unsigned v = 0; vcpu.partition.is_root() && v < 256; ++v)
+    end_level_interrupt(static_cast<uint8_t>(v));
   vcpu.remove(VpSuspend::halted);
   vcpu.add(VpSuspend::wait_for_startup);
   deadline_changed(vcpu);
@@ -40,17 +46,26 @@ bool wakes(const Vcpu& vcpu) {
 
 bool process_requests(Vcpu& vcpu) {
   const uint64_t requests = vcpu.requests.load(std::memory_order_acquire);
-  if (!requests && !vcpu.suspend.load(std::memory_order_acquire)) [[likely]]
+  const uint32_t suspend = vcpu.suspend.load(std::memory_order_acquire);
+  if (!requests && !suspend) [[likely]]
     return true;
+  // What is asked of a VP that its parent holds waits until it is let go.
+  if (suspend & kHeldByParent) return false;
   if (requests) {
     if (vcpu.take(VpRequest::init)) take_init(vcpu);
     if (vcpu.take(VpRequest::startup)) take_startup(vcpu);
-    if (vcpu.take(VpRequest::nmi)) vcpu.nmi_pending = true;
+    if (vcpu.take(VpRequest::nmi)) {
+      vcpu.nmi_pending = true;
+      if (vcpu.iret_under_way) deadline_changed(vcpu);
+    }
     if (vcpu.take(VpRequest::extint)) vcpu.extint_pending = true;
     if (vcpu.take(VpRequest::timer)) take_timer(vcpu);
     if (vcpu.take(VpRequest::flush_guest_tlb)) vcpu.asid_lp = nullptr;
     vcpu.take(VpRequest::interrupt);
-    vcpu.take(VpRequest::evaluate);
+    if (vcpu.take(VpRequest::evaluate)) {
+      svm::refresh_intercepts(vcpu);
+      if (report_deliverable_sints(vcpu)) return false;
+    }
   }
   if (vcpu.is(VpSuspend::halted) && wakes(vcpu)) {
     vcpu.idle_wait = false;

@@ -6,6 +6,7 @@
 
 #include "abi/tlfs/partition.h"
 #include "abi/tlfs/synic.h"
+#include "hypervisor/arch/x86/apic_routing.h"
 #include "hypervisor/arch/x86/cpu.h"
 #include "hypervisor/arch/x86/cpuid.h"
 #include "hypervisor/arch/x86/lazy_eoi.h"

@@ -3,6 +3,7 @@
 
 #include "hypervisor/arch/x86/vcpu.h"
 
+#include <algorithm>
 #include <cstring>
 #include <new>
 
@@ -54,8 +55,8 @@ void reset(Vcpu& vcpu) {
   vcpu.gpr[kRdx] = cpu::cpuid(1, 0).eax;
   vcpu.event.raw = 0;
   vcpu.asid_lp = nullptr;
-  vcpu.dr = {};
-  vcpu.extint_pending = vcpu.nmi_pending = vcpu.nmi_blocked = vcpu.idle_wait = false;
+  vcpu.iret_under_way = vcpu.extint_pending = vcpu.nmi_pending = vcpu.nmi_blocked = vcpu.idle_wait =
+      false;
   vcpu.apic.reset();
 }
 
@@ -105,9 +106,13 @@ void destroy_vp(Vp& vp) {
 }
 
 uint64_t next_deadline(Vp& vp) {
-  const uint64_t apic = x86::as_vcpu(vp).apic.timer_deadline();
-  const uint64_t timers = vp.timers.next_deadline(vp);
-  return apic < timers ? apic : timers;
+  // Longer than an IRET takes.
+  constexpr uint64_t kIret100ns = 50;
+  const x86::Vcpu& vcpu = x86::as_vcpu(vp);
+  const uint64_t iret = vcpu.iret_under_way && vcpu.nmi_pending
+                            ? read_tsc() + time_scale.ticks_from_100ns(kIret100ns)
+                            : kNever;
+  return std::min({vcpu.apic.timer_deadline(), vp.timers.next_deadline(vp), iret});
 }
 
 }  // namespace hv::arch

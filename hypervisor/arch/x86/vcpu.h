@@ -80,7 +80,9 @@ struct Vcpu final : Vp {
   std::atomic<bool> extint_pending{false};
   bool nmi_pending = false;
   bool nmi_blocked = false;  // between NMI delivery and IRET
-  bool idle_wait = false;    // halted by the guest-idle MSR: wakes for interrupts even with IF=0
+  bool iret_under_way = false;
+  uint64_t iret_rip = 0;
+  bool idle_wait = false;  // halted by the guest-idle MSR: wakes for interrupts even with IF=0
 };
 
 inline Vcpu& as_vcpu(Vp& vp) {

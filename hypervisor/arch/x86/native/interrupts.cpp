@@ -97,7 +97,9 @@ void level_eoi(X86Lp& lp, uint8_t vector) {
 extern "C" void on_interrupt(InterruptFrame* frame) {
   const auto vector = static_cast<uint8_t>(frame->vector);
   if (vector == vector::kNmi) {
+    // No lock may be taken here: the main loop passes it on.
     this_x86_lp().nmi_arrived = true;
+    this_x86_lp().reschedule = true;
     return;
   }
   if (vector == vector::kGp && in_checked_msr_access(*frame)) {
@@ -107,8 +109,10 @@ extern "C" void on_interrupt(InterruptFrame* frame) {
   if (vector < 32) panic_on_exception(*frame);
   switch (vector) {
     case host_vector::kKick:
+      stop_if_panicked();
+      return apic_eoi();
     case host_vector::kTimer:
-      if (vector == host_vector::kTimer) this_x86_lp().programmed_deadline = kNever;
+      this_x86_lp().programmed_deadline = kNever;
       return apic_eoi();
     case host_vector::kSpurious:
       return;

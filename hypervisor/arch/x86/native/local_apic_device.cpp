@@ -57,7 +57,8 @@ void init_local_apic(const boot::BootInfo& info) {
   write(reg::kLvtPerf, kMasked);
   write(reg::kLvtError, kMasked);
   write(reg::kLvtLint0, kMasked);
-  write(reg::kLvtLint1, kNmiDelivery);
+  // The platform's NMI goes to one processor.
+  write(reg::kLvtLint1, this_lp().index.value() == 0 ? kNmiDelivery : kMasked);
   write(reg::kTimerDivide, kDivideBy1);
   write(reg::kLvtTimer, host_vector::kTimer | (tsc_deadline ? kTscDeadlineMode : 0));
   // What firmware or an earlier kernel left in service would block everything below it.

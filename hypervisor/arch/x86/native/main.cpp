@@ -57,11 +57,17 @@ void create_lps() {
 void start_svm(X86Lp& lp) {
   cpu::wrmsr(msr::kEfer, cpu::rdmsr(msr::kEfer) | efer::kSvme);
   cpu::wrmsr(msr::kVmHsavePa, lp.host_save_area.value());
+  // An INIT becomes an exception, which is reported, instead of a silent reset [APM2 15.21.8].
+  constexpr uint64_t kRedirectInit = base::kBit<1>;
+  cpu::wrmsr(msr::kVmCr, cpu::rdmsr(msr::kVmCr) | kRedirectInit);
+  // Guests are told that LFENCE serializes.
+  uint64_t de_cfg;
+  if (cpu::rdmsr_checked(msr::kDeCfg, de_cfg))
+    cpu::wrmsr_checked(msr::kDeCfg, de_cfg | base::kBit<1>);
   asm volatile("vmsave %%rax" : : "a"(lp.host_vmcb.value()) : "memory");
   uint64_t value;
   asm volatile("movq %%cr4, %0" : "=r"(value));
-  value |= cr4::kOsfxsr | cr4::kPge | cr4::kMce;
-  if (cpu::cpuid(1, 0).ecx & (1u << 26)) value |= cr4::kOsxsave;
+  value |= cr4::kOsfxsr | cr4::kPge | cr4::kMce | cr4::kOsxsave;
   asm volatile("movq %0, %%cr4" : : "r"(value));
   asm volatile("movq %%cr0, %0" : "=r"(value));
   value = (value | cr0::kWp | cr0::kNe | base::kBit<1>)&~(base::kBit<2> | cr0::kTs);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The panic screen: reason, registers, backtrace, and the VP that was loaded. Takes no lock that a
-// stopped LP might hold; the other LPs are left where they are, their next exit finds `panicked`.
+// stopped LP might hold. The other LPs stop at the kick, as soon as they take interrupts.
 
 #include "hypervisor/arch/x86/cpu.h"
 #include "hypervisor/arch/x86/native/panic_frame.h"
@@ -54,6 +54,14 @@ void show_vp() {
        v.cr0, v.cr3, v.cr4, v.efer);
 }
 
+// False if another LP has panicked already.
+bool begin_panic() {
+  if (panicked.exchange(true)) return false;
+  for (unsigned i = 0; i < lp_count; ++i)
+    if (lps[i] && lps[i]->online) kick_lp(*lps[i]);
+  return true;
+}
+
 void show_header() {
   console_write("\n==== hypervisor panic ====\n");
   show("LP {}", this_lp().index.value());
@@ -62,7 +70,7 @@ void show_header() {
 }  // namespace
 
 void panic(std::string_view format, const LogArg* args, size_t count) {
-  if (panicked.exchange(true)) halt();
+  if (!begin_panic()) halt();
   char line[256];
   const size_t used = format_to(line, sizeof(line), format, args, count);
   show_header();
@@ -75,8 +83,12 @@ void panic(std::string_view format, const LogArg* args, size_t count) {
 
 namespace x86 {
 
+void stop_if_panicked() {
+  if (panicked.load()) halt();
+}
+
 void panic_on_exception(const InterruptFrame& f) {
-  if (panicked.exchange(true)) halt();
+  if (!begin_panic()) halt();
   show_header();
   show("exception {} error {x} at rip {x} cr2 {x}", f.vector, f.error_code, f.rip, cpu::read_cr2());
   show("rax {x} rbx {x} rcx {x} rdx {x}", f.rax, f.rbx, f.rcx, f.rdx);

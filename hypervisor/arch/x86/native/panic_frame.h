@@ -13,5 +13,6 @@ struct InterruptFrame {
 };
 
 [[noreturn]] void panic_on_exception(const InterruptFrame& frame);
+void stop_if_panicked();
 
 }  // namespace hv::x86

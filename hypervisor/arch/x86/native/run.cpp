@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The main loop of an LP: choose a VP, run it until something else should run, idle. Everything
-// that another LP may have asked for is looked at after `epoch` says "in the guest" and before
-// VMRUN, so a kick is needed only while that is so.
+// The main loop of an LP: choose a VP, run it until something else should run, idle.
 
 #include "hypervisor/arch/x86/native/run.h"
 
@@ -31,30 +29,6 @@ void kick_lp(Lp& lp) {
 namespace x86 {
 namespace {
 
-uint32_t asid_count() {
-  static const uint32_t count = cpu::cpuid(0x8000000a, 0).ebx;
-  return count;
-}
-
-// Tags are handed out anew per LP; when they run out, or memory changed hands, all are flushed.
-void prepare_tlb(X86Lp& lp, Vcpu& vcpu) {
-  svm::Vmcb& v = *vcpu.vmcb;
-  v.tlb_control = svm::TlbControl::none;
-  bool flush = lp.flush_tlb.load(std::memory_order_relaxed) && lp.flush_tlb.exchange(false);
-  if (vcpu.asid_lp != &lp || vcpu.asid_generation != lp.asid_generation) [[unlikely]] {
-    if (lp.next_asid == asid_count()) {
-      ++lp.asid_generation;
-      lp.next_asid = 1;
-      flush = true;
-    }
-    vcpu.asid_lp = &lp;
-    vcpu.asid_generation = lp.asid_generation;
-    v.asid = lp.next_asid++;
-  }
-  if (flush) [[unlikely]]
-    v.tlb_control = svm::TlbControl::flush_all;
-}
-
 void arm_timer(X86Lp& lp, const Vp* running) {
   const uint64_t next = sched::next_event(lp, running);
   if (next == lp.programmed_deadline) return;
@@ -77,28 +51,6 @@ void unload(X86Lp& lp, Vcpu& vcpu) {
   lp.loaded = nullptr;
 }
 
-bool must_leave(const X86Lp& lp, const Vcpu& vcpu) {
-  return lp.reschedule.load() || lp.flush_tlb.load() || vcpu.requests.load() || vcpu.suspend.load();
-}
-
-void enter(X86Lp& lp, Vcpu& vcpu) {
-  svm::Vmcb& v = *vcpu.vmcb;
-  prepare_tlb(lp, vcpu);
-  v.virtual_interrupt = svm::VirtualInterrupt::Tpr::set(v.virtual_interrupt, vcpu.apic.tpr() >> 4);
-  svm::prepare_injection(vcpu);
-  lp.leave_guest();  // the epoch turns even: from here on a kick interrupts the guest
-  if (must_leave(lp, vcpu)) [[unlikely]] {
-    lp.enter_guest();
-    // Nothing was delivered: keep the event for the next try.
-    if (vcpu.offered_vector >= 0) svm::settle_injection(vcpu);
-    vcpu.event.raw = v.event_injection;
-    return;
-  }
-  svm::svm_enter(vcpu.gpr.data(), vcpu.vmcb_page.value(), lp.host_vmcb.value());
-  lp.enter_guest();
-  svm::handle_exit(vcpu);
-}
-
 // The timer fired or was never armed: deadlines may have passed, and the VP's slice may be over.
 bool timer_says_leave(X86Lp& lp, const Vcpu& vcpu) {
   const uint64_t now = read_tsc();
@@ -112,7 +64,7 @@ void run_vp(X86Lp& lp, Vcpu& vcpu) {
     if (lp.programmed_deadline == kNever && timer_says_leave(lp, vcpu)) break;
     if (!process_requests(vcpu) || lp.reschedule.load(std::memory_order_relaxed)) break;
     arm_timer(lp, &vcpu);
-    enter(lp, vcpu);
+    svm::enter(lp, lp.asids, lp.host_vmcb, vcpu);
   }
   unload(lp, vcpu);
   sched::put_back(lp, vcpu);
@@ -139,17 +91,12 @@ void end_level_interrupt(uint8_t vector) {
   level_eoi(this_x86_lp(), vector);
 }
 
-void take_nmi() {
-  // With GIF set again it is taken through the IDT before the next instruction.
-  X86Lp& lp = this_x86_lp();
-  lp.nmi_arrived = false;
-  if (Vp* root_vp = root_partition->vp(VpIndex{lp.index.value()}))
-    post_request(*root_vp, VpRequest::nmi);
-}
-
 void run_lp() {
   X86Lp& lp = this_x86_lp();
   for (;;) {
+    // A physical NMI is the root's, whatever it interrupted.
+    Vp* const root_vp = root_partition->vp(VpIndex{lp.index.value()});
+    if (lp.nmi_arrived.exchange(false) && root_vp) post_request(*root_vp, VpRequest::nmi);
     if (Vp* vp = sched::pick(lp))
       run_vp(lp, as_vcpu(*vp));
     else

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "hypervisor/arch/x86/vcpu.h"
+#include "hypervisor/arch/x86/svm/svm.h"
 #include "hypervisor/boot/boot_info.h"
 #include "hypervisor/core/lp.h"
 
@@ -25,10 +25,9 @@ struct X86Lp : Lp {
   Spa host_vmcb;           // FS, GS, TR and the system-call MSRs of the hypervisor
   Spa host_save_area;      // VM_HSAVE_PA
   Vcpu* loaded = nullptr;  // whose FPU state is in the processor
-  uint64_t asid_generation = 1;
-  uint32_t next_asid = 1;
+  svm::Asids asids;
   uint64_t programmed_deadline = kNever;
-  bool nmi_arrived = false;
+  std::atomic<bool> nmi_arrived{false};
   // Level-triggered physical interrupts in service: their EOI follows the root's virtual one.
   uint8_t level_vectors[32] = {};
   bool level_done[32] = {};

@@ -54,21 +54,25 @@ void hide_port_from_root(uint16_t first, unsigned count) {
     root_iopm[port / 8] = static_cast<uint8_t>(root_iopm[port / 8] | 1u << (port % 8));
 }
 
+void refresh_intercepts(Vcpu& vcpu) {
+  constexpr uint32_t kAlways =
+      1u << x86::vector::kMc | 1u << x86::vector::kDb | 1u << x86::vector::kAc;
+  vcpu.vmcb->intercept_exceptions = kAlways | vcpu.partition.intercepts.exceptions();
+}
+
 void init_vmcb(Vcpu& vcpu) {
   Vmcb& v = *vcpu.vmcb;
   memset(&v, 0, sizeof(v));
   const bool root = vcpu.partition.is_root();
-  v.intercept_exceptions = 1u << x86::vector::kMc | 1u << x86::vector::kDb | 1u << x86::vector::kAc;
+  refresh_intercepts(vcpu);
   v.intercept3 = intercept3::kIntr | intercept3::kNmi | intercept3::kInit | intercept3::kRdpmc |
                  intercept3::kCpuid | intercept3::kRsm | intercept3::kInvd | intercept3::kHlt |
                  intercept3::kInvlpga | intercept3::kIoio | intercept3::kMsr |
-                 intercept3::kTaskSwitch | intercept3::kShutdown;
+                 intercept3::kShutdown;
   v.intercept4 = intercept4::kVmrun | intercept4::kVmmcall | intercept4::kVmload |
                  intercept4::kVmsave | intercept4::kStgi | intercept4::kClgi | intercept4::kSkinit |
                  intercept4::kMonitor | intercept4::kMwait | intercept4::kXsetbv |
                  intercept4::kRdpru;
-  // A task switch through a gate is the guest's own affair; the processor does it under SVM.
-  v.intercept3 &= ~intercept3::kTaskSwitch;
   if (!root) v.intercept4 |= intercept4::kWbinvd;
   v.msrpm_base = image_address(root ? root_msrpm : child_msrpm).value();
   v.iopm_base = image_address(root ? root_iopm : child_iopm).value();

@@ -9,7 +9,9 @@
 #include "hypervisor/arch/x86/machine.h"
 #include "hypervisor/arch/x86/msr.h"
 #include "hypervisor/arch/x86/svm/apic_page.h"
+#include "hypervisor/arch/x86/svm/memory_access.h"
 #include "hypervisor/arch/x86/svm/message.h"
+#include "hypervisor/arch/x86/xsave.h"
 #include "hypervisor/core/hypercall.h"
 #include "hypervisor/core/log.h"
 #include "hypervisor/core/scheduler.h"
@@ -36,10 +38,13 @@ void on_cpuid(Vcpu& vcpu) {
   const auto leaf = static_cast<uint32_t>(v.rax);
   const auto subleaf = static_cast<uint32_t>(vcpu.gpr[x86::kRcx]);
   cpu::CpuidResult r = x86::guest_cpuid(vcpu, leaf, subleaf);
-  if (vcpu.partition.intercepts.overrides_cpuid()) [[unlikely]] {
+  if (const InterceptTable& intercepts = vcpu.partition.intercepts; intercepts.knows_cpuid())
+      [[unlikely]] {
     std::array<uint32_t, 4> registers = {r.eax, r.ebx, r.ecx, r.edx};
-    vcpu.partition.intercepts.override_cpuid(vcpu.index, leaf, subleaf, registers);
+    intercepts.override_cpuid(vcpu.index, leaf, subleaf, registers);
     r = {registers[0], registers[1], registers[2], registers[3]};
+    if (intercepts.installed(abi::HvInterceptType::HvInterceptTypeX64Cpuid, leaf))
+      return report_cpuid(vcpu, r, length);
   }
   v.rax = r.eax;
   vcpu.gpr[x86::kRbx] = r.ebx;
@@ -48,14 +53,48 @@ void on_cpuid(Vcpu& vcpu) {
   complete_instruction(vcpu, length);
 }
 
-// True if the parent asked to see accesses to this MSR and was told.
-bool report_msr_to_parent(Vcpu& vcpu, uint32_t msr, bool write, uint8_t length) {
-  if (vcpu.partition.is_root()) return false;
-  const uint32_t wanted =
-      vcpu.partition.intercepts.installed(abi::HvInterceptType::HvInterceptTypeX64MsrIndex, msr);
-  if (!(wanted & (write ? 2u : 1u))) return false;
-  report_msr(vcpu, msr, write, length);
-  return true;
+constexpr uint32_t access_mask(bool write) {
+  return write ? abi::kHvInterceptAccessWriteMask : abi::kHvInterceptAccessReadMask;
+}
+
+bool parent_wants(const Vcpu& vcpu, abi::HvInterceptType type, uint64_t parameter,
+                  uint32_t access) {
+  return !vcpu.partition.is_root() &&
+         (vcpu.partition.intercepts.installed(type, parameter) & access) != 0;
+}
+
+// One line for each MSR that nobody implements, while there is room to remember it.
+void log_unknown_msr(const Vcpu& vcpu, uint32_t msr, bool write) {
+  static std::atomic<uint32_t> seen[32];
+  for (auto& slot : seen) {
+    uint32_t empty = 0;
+    if (slot.load(std::memory_order_relaxed) == msr) return;
+    if (slot.compare_exchange_strong(empty, msr))
+      return log(LogLevel::info, "partition {}: {} of unknown MSR {x} raises #GP",
+                 vcpu.partition.id.value(), write ? "write" : "read", msr);
+    if (empty == msr) return;
+  }
+}
+
+// The parent may want to see it, or have it read zero and ignore writes; else it does not exist.
+void on_unknown_msr(Vcpu& vcpu, uint32_t msr, bool write, uint8_t length) {
+  const uint32_t access = access_mask(write);
+  if (parent_wants(vcpu, abi::HvInterceptType::HvInterceptTypeX64Msr, 0, access))
+    return report_msr(vcpu, msr, write, length);
+  const auto action =
+      static_cast<abi::HvUnimplementedMsrAction>(vcpu.partition.unimplemented_msr_action.load());
+  if (action == abi::HvUnimplementedMsrAction::HvUnimplementedMsrActionFault &&
+      !vcpu.partition.intercepts.ignores_msr(msr, access)) {
+    log_unknown_msr(vcpu, msr, write);
+    return inject_gp(vcpu);
+  }
+  if (!write) vcpu.vmcb->rax = vcpu.gpr[x86::kRdx] = 0;
+  complete_instruction(vcpu, length);
+}
+
+Result<> read_msr_into(Vcpu& vcpu, uint32_t msr, uint64_t& value) {
+  HV_TRY_ASSIGN(value, x86::read_msr(vcpu, msr));
+  return {};
 }
 
 void on_msr(Vcpu& vcpu) {
@@ -65,20 +104,39 @@ void on_msr(Vcpu& vcpu) {
   if (!length) return;
   ++vcpu.counters.msr;
   const auto msr = static_cast<uint32_t>(vcpu.gpr[x86::kRcx]);
-  if (report_msr_to_parent(vcpu, msr, write, length)) return;
-  if (write) {
-    const uint64_t value =
-        static_cast<uint32_t>(v.rax) | uint64_t{static_cast<uint32_t>(vcpu.gpr[x86::kRdx])} << 32;
-    const Result<> done = x86::write_msr(vcpu, msr, value);
-    if (!done && done.error() == Error::retry) return;
-    if (!done) return inject_gp(vcpu);
-  } else {
-    const Result<uint64_t> value = x86::read_msr(vcpu, msr);
-    if (!value) return inject_gp(vcpu);
-    v.rax = static_cast<uint32_t>(*value);
-    vcpu.gpr[x86::kRdx] = *value >> 32;
+  if (parent_wants(vcpu, abi::HvInterceptType::HvInterceptTypeX64MsrIndex, msr, access_mask(write)))
+    return report_msr(vcpu, msr, write, length);
+  uint64_t value =
+      static_cast<uint32_t>(v.rax) | uint64_t{static_cast<uint32_t>(vcpu.gpr[x86::kRdx])} << 32;
+  const Result<> done = write ? x86::write_msr(vcpu, msr, value) : read_msr_into(vcpu, msr, value);
+  if (!done && done.error() == Error::retry) return;
+  if (!done && done.error() == Error::not_found) return on_unknown_msr(vcpu, msr, write, length);
+  if (!done) return inject_gp(vcpu);
+  if (!write) {
+    v.rax = static_cast<uint32_t>(value);
+    vcpu.gpr[x86::kRdx] = value >> 32;
   }
   complete_instruction(vcpu, length);
+}
+
+// What the parent of a child serves in the hypervisor's place: calls with a code that is unknown
+// here, and those that name a connection or a device of its own.
+bool report_hypercall_to_parent(Vcpu& vcpu, uint64_t control, uint64_t result, uint8_t length) {
+  using Type = abi::HvInterceptType;
+  using Call = abi::HvCall;
+  const auto code = static_cast<Call>(static_cast<uint16_t>(control));
+  const auto status = static_cast<abi::HvStatus>(static_cast<uint16_t>(result));
+  Type type = Type::HvInterceptTypeHypercall;
+  if (status == abi::HvStatus::kInvalidConnectionId &&
+      (code == Call::HvCallPostMessage || code == Call::HvCallSignalEvent))
+    type = Type::HvInterceptTypeUnknownSynicConnection;
+  else if (status == abi::HvStatus::kNotFound && code == Call::HvCallRetargetDeviceInterrupt)
+    type = Type::HvInterceptTypeRetargetInterruptWithUnknownDeviceId;
+  else if (status != abi::HvStatus::kInvalidHypercallCode)
+    return false;
+  if (!parent_wants(vcpu, type, 0, abi::kHvInterceptAccessExecuteMask)) return false;
+  report_hypercall(vcpu, length);
+  return true;
 }
 
 void on_hypercall(Vcpu& vcpu) {
@@ -87,7 +145,6 @@ void on_hypercall(Vcpu& vcpu) {
   Vmcb& v = *vcpu.vmcb;
   if (v.cpl != 0 || !(v.cr0 & x86::cr0::kPe)) return inject_ud(vcpu);
   if (!(vcpu.partition.hypercall_msr.load(std::memory_order_relaxed) & 1)) return inject_ud(vcpu);
-  ++vcpu.counters.hypercalls;
   const bool wide = code_mode(vcpu) == base::x86::Mode::k64;
   const auto pair = [](uint64_t high, uint64_t low) {
     return high << 32 | static_cast<uint32_t>(low);
@@ -108,6 +165,7 @@ void on_hypercall(Vcpu& vcpu) {
     }
     return;
   }
+  if (out.value != 0 && report_hypercall_to_parent(vcpu, in.control, out.value, length)) return;
   v.rax = wide ? out.value : static_cast<uint32_t>(out.value);
   if (!wide) vcpu.gpr[x86::kRdx] = out.value >> 32;
   complete_instruction(vcpu, length);
@@ -149,16 +207,21 @@ void on_root_fault(Vcpu& vcpu, Gpa address) {
   inject_gp(vcpu);
 }
 
-// Writes to a doorbell need no message: the value is the instruction's source operand.
+struct DoorbellBus {
+  Partition& child;
+  Gpa address;
+
+  bool read(uint64_t, unsigned, uint64_t&) const { return false; }
+  bool write(uint64_t linear, unsigned size, uint64_t value) const {
+    return linear % kPageSize == address.offset() && ring_doorbell(child, address, size, value);
+  }
+};
+
+// A write to a doorbell needs no message.
 bool on_doorbell(Vcpu& vcpu, Gpa address) {
   Instruction instruction;
-  if (!fetch_expected(vcpu, Op::kMov, instruction) || !instruction.has_memory) return false;
-  const uint64_t value = instruction.form == base::x86::Form::kRmImm
-                             ? static_cast<uint64_t>(instruction.immediate)
-                             : guest_register(vcpu, instruction.reg);
-  if (!ring_doorbell(vcpu.partition, address, instruction.operand_size, value)) return false;
-  complete_instruction(vcpu, instruction.length);
-  return true;
+  return vcpu.partition.ports.has_doorbells() && fetch_instruction(vcpu, instruction) &&
+         carry_out_access(vcpu, instruction, DoorbellBus{vcpu.partition, address});
 }
 
 void on_nested_fault(Vcpu& vcpu) {
@@ -183,10 +246,7 @@ void on_xsetbv(Vcpu& vcpu) {
   if (!(v.cr4 & x86::cr4::kOsxsave)) return inject_ud(vcpu);
   const uint64_t value =
       static_cast<uint32_t>(v.rax) | uint64_t{static_cast<uint32_t>(vcpu.gpr[x86::kRdx])} << 32;
-  const bool avx512 = (value & 0xe0) != 0;
-  const bool valid = (value & 1) && !(value & ~x86::supported_xcr0()) &&
-                     (!(value & 4) || (value & 2)) && (!avx512 || (value & 0xe7) == 0xe7);
-  if (v.cpl != 0 || static_cast<uint32_t>(vcpu.gpr[x86::kRcx]) != 0 || !valid)
+  if (v.cpl != 0 || static_cast<uint32_t>(vcpu.gpr[x86::kRcx]) != 0 || !x86::valid_xcr0(value))
     return inject_gp(vcpu);
   vcpu.xcr0 = value;
   cpu::xsetbv0(value);
@@ -202,24 +262,62 @@ void on_cache_flush(Vcpu& vcpu) {
     complete_instruction(vcpu, instruction.length);
 }
 
+// NMIs stay blocked until the IRET is done. It is when an exit finds the guest elsewhere, and with
+// an NMI pending there is one soon.
 void on_iret(Vcpu& vcpu) {
-  vcpu.nmi_blocked = false;
+  vcpu.iret_rip = vcpu.vmcb->rip;
+  vcpu.iret_under_way = true;
   vcpu.vmcb->intercept3 &= ~intercept3::kIret;
+  deadline_changed(vcpu);
+}
+
+void unblock_nmis(Vcpu& vcpu) {
+  if (vcpu.vmcb->rip == vcpu.iret_rip) return;
+  vcpu.iret_under_way = vcpu.nmi_blocked = false;
+  deadline_changed(vcpu);
+}
+
+constexpr uint32_t kExceptionsWithCode = 1u << x86::vector::kDf | 0x1fu << 10 | 1u << 17 | 1u << 21;
+
+// Parents may ask for any exception. Two are intercepted always, so that a guest whose delivery of
+// one raises it again, and so on, does not keep the processor to itself; DR6 and DR7 are as its
+// handler shall find them [APM2 15.12.2].
+void on_exception(Vcpu& vcpu, uint8_t vector) {
+  Vmcb& v = *vcpu.vmcb;
+  const bool has_code = kExceptionsWithCode >> vector & 1;
+  if (parent_wants(vcpu, abi::HvInterceptType::HvInterceptTypeException, vector,
+                   abi::kHvInterceptAccessExecuteMask))
+    return report_exception(vcpu, vector, has_code);
+  // The intercept is gone meanwhile: INT3 and INTO are executed again, faults delivered.
+  if (vector == 3 || vector == 4) return;
+  if (vector == x86::vector::kPf) v.cr2 = v.exit_info2;
+  x86::inject_exception(
+      vcpu, has_code ? PendingEvent::exception(vector, static_cast<uint32_t>(v.exit_info1))
+                     : PendingEvent::exception(vector));
 }
 
 void on_machine_check(Vcpu& vcpu) {
   // The banks are the root's to read; a child never sees the host's errors.
-  if (Vp* root_vp = root_partition->vp(VpIndex{this_lp().index.value()}))
+  if (Vp* root_vp = root_partition->vp(VpIndex{this_lp().index.value()})) {
     x86::inject_exception(x86::as_vcpu(*root_vp), PendingEvent::exception(x86::vector::kMc));
+    post_request(*root_vp, VpRequest::evaluate);
+  }
 }
 
 void on_unexpected(Vcpu& vcpu) {
   const Vmcb& v = *vcpu.vmcb;
-  log(LogLevel::error,
-      "partition {} VP {}: exit {x} ({x}, {x}) at rip {x} cr0 {x} cr4 {x} efer {x}",
-      vcpu.partition.id.value(), vcpu.index.value(), v.exit_code, v.exit_info1, v.exit_info2, v.rip,
-      v.cr0, v.cr4, v.efer);
+  static RateLimit limit(4, 10'000'000);
+  if (limit.allow(time_scale.ticks_to_100ns(read_tsc())))
+    log(LogLevel::error,
+        "partition {} VP {}: exit {x} ({x}, {x}) at rip {x} cr0 {x} cr4 {x} efer {x}",
+        vcpu.partition.id.value(), vcpu.index.value(), v.exit_code, v.exit_info1, v.exit_info2,
+        v.rip, v.cr0, v.cr4, v.efer);
   x86::triple_fault(vcpu);
+}
+
+void on_other(Vcpu& vcpu) {
+  const uint64_t vector = vcpu.vmcb->exit_code - static_cast<uint64_t>(Exit::exception_first);
+  return vector < 32 ? on_exception(vcpu, static_cast<uint8_t>(vector)) : on_unexpected(vcpu);
 }
 
 }  // namespace
@@ -233,6 +331,8 @@ void handle_exit(Vcpu& vcpu) {
   if (vcpu.apic.skip_offered) x86::settle_lazy_eoi(vcpu);
   if (PendingEvent::Valid::test(v.exit_interrupt_info)) [[unlikely]]
     recover_interrupted_event(vcpu);
+  if (vcpu.iret_under_way) [[unlikely]]
+    unblock_nmis(vcpu);
 
   switch (static_cast<Exit>(v.exit_code)) {
     case Exit::cpuid:
@@ -249,8 +349,9 @@ void handle_exit(Vcpu& vcpu) {
       return on_nested_fault(vcpu);
     case Exit::interrupt:
       return cpu::take_interrupts();
-    case Exit::nmi:
-      return x86::take_nmi();
+    case Exit::nmi:  // taken through the IDT as soon as GIF was set again
+    case Exit::init:
+      return;
     case Exit::xsetbv:
       return on_xsetbv(vcpu);
     case Exit::wbinvd:
@@ -260,18 +361,8 @@ void handle_exit(Vcpu& vcpu) {
       return on_iret(vcpu);
     case Exit::machine_check:
       return on_machine_check(vcpu);
-    // These two are intercepted so that a guest whose delivery of one raises it again, and so on,
-    // does not keep the processor to itself; DR6 and DR7 are as its handler shall find them
-    // [APM2 15.12.2].
-    case Exit::debug_exception:
-      return x86::inject_exception(vcpu, PendingEvent::exception(x86::vector::kDb));
-    case Exit::alignment_check:
-      return x86::inject_exception(
-          vcpu, PendingEvent::exception(x86::vector::kAc, static_cast<uint32_t>(v.exit_info1)));
     case Exit::shutdown:
       return x86::triple_fault(vcpu);
-    case Exit::init:
-      return;
     case Exit::rdpmc:
       return inject_gp(vcpu);
     case Exit::vmrun:
@@ -288,7 +379,7 @@ void handle_exit(Vcpu& vcpu) {
     case Exit::rsm:
       return inject_ud(vcpu);
     default:
-      return on_unexpected(vcpu);
+      return on_other(vcpu);
   }
 }
 

@@ -50,7 +50,7 @@ void prepare_injection(Vcpu& vcpu) {
     v.event_injection = vcpu.event.raw;
     vcpu.event.raw = 0;
     now = false;
-  } else if (vcpu.nmi_pending && !vcpu.nmi_blocked && !shadow) {
+  } else if (vcpu.nmi_pending && !vcpu.nmi_blocked) {
     vcpu.nmi_pending = false;
     vcpu.nmi_blocked = true;
     v.intercept3 |= intercept3::kIret;
@@ -65,7 +65,13 @@ void prepare_injection(Vcpu& vcpu) {
 }
 
 void settle_injection(Vcpu& vcpu) {
-  const bool taken = !VirtualInterrupt::Irq::test(vcpu.vmcb->virtual_interrupt);
+  Vmcb& v = *vcpu.vmcb;
+  // The exit may have come in the middle of its delivery: then it is offered again.
+  const bool interrupted =
+      PendingEvent::Valid::test(v.exit_interrupt_info) &&
+      PendingEvent::Type::get(v.exit_interrupt_info) == PendingEvent::kInterrupt;
+  if (interrupted) v.exit_interrupt_info = 0;
+  const bool taken = !interrupted && !VirtualInterrupt::Irq::test(v.virtual_interrupt);
   const auto vector = static_cast<uint8_t>(vcpu.offered_vector);
   if (vcpu.offered_extint) {
     if (taken) vcpu.extint_pending = false;
@@ -76,7 +82,7 @@ void settle_injection(Vcpu& vcpu) {
     vcpu.apic.unacknowledge(vector);
   }
   vcpu.counters.interrupts += taken;
-  vcpu.vmcb->virtual_interrupt = VirtualInterrupt::Irq::set(vcpu.vmcb->virtual_interrupt, 0);
+  v.virtual_interrupt = VirtualInterrupt::Irq::set(v.virtual_interrupt, 0);
   vcpu.offered_vector = -1;
   vcpu.offer_acknowledged = vcpu.offered_extint = false;
 }
@@ -109,6 +115,10 @@ void inject_exception(Vcpu& vcpu, PendingEvent event) {
       return triple_fault(vcpu);
     }
     if (first_contributes && second_contributes) event = PendingEvent::exception(vector::kDf, 0);
+  } else if (vcpu.event.valid() && PendingEvent::Type::get(vcpu.event.raw) == PendingEvent::kNmi) {
+    // Its delivery was interrupted and comes after the exception.
+    vcpu.nmi_pending = true;
+    vcpu.nmi_blocked = false;
   }
   vcpu.event = event;
 }

@@ -96,10 +96,10 @@ Result<Value> get_suspend(Vcpu& vcpu, VpSuspend bit) {
 Result<> set_suspend(Vcpu& vcpu, VpSuspend bit, const Value& value) {
   if (value.reg64 > 1) return fail(Error::invalid_register_value);
   if (value.reg64 != 0) return hv::suspend(vcpu, bit) ? Result<>{} : fail(Error::retry);
-  constexpr uint32_t kHeldByParent = static_cast<uint32_t>(VpSuspend::explicit_suspend) |
-                                     static_cast<uint32_t>(VpSuspend::intercept_suspend);
-  const uint32_t others = vcpu.suspend.load() & kHeldByParent & ~static_cast<uint32_t>(bit);
-  if (vcpu.is(bit) && others == 0 && !settle(vcpu)) return fail(Error::invalid_register_value);
+  if (vcpu.is(bit) && (vcpu.suspend.load() & kHeldByParent & ~static_cast<uint32_t>(bit)) == 0) {
+    HV_TRY(adopt_registers(vcpu));
+    if (!settle(vcpu)) return fail(Error::invalid_register_value);
+  }
   resume(vcpu, bit);
   return {};
 }

@@ -17,6 +17,10 @@ inline abi::HvRegisterValue word(uint64_t low, uint64_t high = 0) {
 
 // Explicit and intercept suspension; clearing the last of them lets the VP run, if VMRUN would
 // accept its registers. Errors: retry (it has to leave its LP first), invalid_register_value.
+// register_page.cpp: takes what the parent changed in the register page, before the VP is let go.
+// Error: retry, and those of set_register().
+Result<> adopt_registers(Vcpu& vcpu);
+
 Result<abi::HvRegisterValue> get_suspend(Vcpu& vcpu, VpSuspend bit);
 Result<> set_suspend(Vcpu& vcpu, VpSuspend bit, const abi::HvRegisterValue& value);
 

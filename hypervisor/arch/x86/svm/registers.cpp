@@ -62,10 +62,6 @@ bool memory_types(const Vcpu&, uint64_t pat) {
 bool flags(const Vcpu&, uint64_t value) {
   return (value & (Field<63, 22>::kMask | kBit<15> | kBit<5> | kBit<3>)) == 0;
 }
-bool page_table_base(const Vcpu& vcpu, uint64_t value) {
-  const uint32_t width = x86::guest_cpuid(vcpu, 0x80000008, 0).eax & 0xff;
-  return value >> (width < 52 ? width : 52) == 0;
-}
 bool xcr0(const Vcpu&, uint64_t value) {
   return x86::valid_xcr0(value);
 }
@@ -206,10 +202,14 @@ Result<> set_xmm_control(Vcpu& vcpu, uint32_t, const Value& value) {
 }
 
 // --- Control and debug registers ---
-// EFER.LMA follows from LME and paging, in whatever order they are set.
-void derive_long_mode(Vmcb& v) {
+// EFER.LMA follows from LME and paging, in whatever order they are set. What was translated before
+// must not be used again.
+Result<> paging_changed(Vcpu& vcpu) {
+  Vmcb& v = *vcpu.vmcb;
   const bool active = (v.efer & efer::kLme) != 0 && (v.cr0 & cr0::kPg) != 0;
   v.efer = active ? v.efer | efer::kLma : v.efer & ~efer::kLma;
+  vcpu.asid_lp = nullptr;
+  return {};
 }
 
 Result<> set_cr0(Vcpu& vcpu, uint32_t, const Value& value) {
@@ -220,8 +220,14 @@ Result<> set_cr0(Vcpu& vcpu, uint32_t, const Value& value) {
                      ((in & cr0::kPg) == 0 || (in & cr0::kPe) != 0);
   if (!valid) return fail(Error::invalid_register_value);
   vcpu.vmcb->cr0 = in | cr0::kEt;
-  derive_long_mode(*vcpu.vmcb);
-  return {};
+  return paging_changed(vcpu);
+}
+
+Result<> set_cr3(Vcpu& vcpu, uint32_t, const Value& value) {
+  const uint32_t width = x86::guest_cpuid(vcpu, 0x80000008, 0).eax & 0xff;
+  if (value.reg64 >> (width < 52 ? width : 52) != 0) return fail(Error::invalid_register_value);
+  vcpu.vmcb->cr3 = value.reg64;
+  return paging_changed(vcpu);
 }
 
 // Control bits that only some processors have, and the CPUID bit that says so.
@@ -248,7 +254,7 @@ Result<> set_cr4(Vcpu& vcpu, uint32_t, const Value& value) {
       allowed |= feature.bit;
   if ((value.reg64 & ~allowed) != 0) return fail(Error::invalid_register_value);
   vcpu.vmcb->cr4 = value.reg64;
-  return {};
+  return paging_changed(vcpu);
 }
 
 Result<Value> get_efer(Vcpu& vcpu, uint32_t) {
@@ -260,8 +266,7 @@ Result<> set_efer(Vcpu& vcpu, uint32_t, const Value& value) {
   if ((in & ~kKnown) != 0 || ((in & efer::kLma) != 0 && (in & efer::kLme) == 0))
     return fail(Error::invalid_register_value);
   vcpu.vmcb->efer = in | efer::kSvme;
-  derive_long_mode(*vcpu.vmcb);
-  return {};
+  return paging_changed(vcpu);
 }
 
 Result<Value> get_cr8(Vcpu& vcpu, uint32_t) {
@@ -297,15 +302,6 @@ using LowAttributes = Field<7, 0>;
 using VmcbHighAttributes = Field<11, 8>;
 using AbiHighAttributes = Field<15, 12>;
 using Dpl = Field<abi::kHvSegmentDplShift + 1, abi::kHvSegmentDplShift>;
-
-abi::HvX64SegmentRegister to_abi(const Segment& s) {
-  const uint64_t attributes = AbiHighAttributes::set(LowAttributes::get(s.attributes),
-                                                     VmcbHighAttributes::get(s.attributes));
-  return {.base = s.base,
-          .limit = s.limit,
-          .selector = s.selector,
-          .attributes = static_cast<uint16_t>(attributes)};
-}
 
 template <Segment Vmcb::* Member>
 Result<Value> get_segment(Vcpu& vcpu, uint32_t) {
@@ -449,7 +445,7 @@ constexpr Row kRows[] = {
     HV_ONE(HvX64RegisterXmmControlStatus, get_xmm_control, set_xmm_control),
     HV_ONE(HvX64RegisterCr0, get_vmcb<&Vmcb::cr0>, set_cr0),
     HV_VMCB(HvX64RegisterCr2, cr2, any),
-    HV_VMCB(HvX64RegisterCr3, cr3, page_table_base),
+    HV_ONE(HvX64RegisterCr3, get_vmcb<&Vmcb::cr3>, set_cr3),
     HV_ONE(HvX64RegisterCr4, get_vmcb<&Vmcb::cr4>, set_cr4),
     HV_ONE(HvX64RegisterCr8, get_cr8, set_cr8),
     HV_VCPU(HvX64RegisterXfem, xcr0, xcr0),
@@ -542,6 +538,16 @@ uint32_t index_in(const Row& row, Name name) {
 }
 
 }  // namespace
+
+abi::HvX64SegmentRegister to_abi(const Segment& s) {
+  const uint64_t attributes = AbiHighAttributes::set(LowAttributes::get(s.attributes),
+                                                     VmcbHighAttributes::get(s.attributes));
+  return {.base = s.base,
+          .limit = s.limit,
+          .selector = s.selector,
+          .attributes = static_cast<uint16_t>(attributes)};
+}
+
 }  // namespace hv::svm
 
 namespace hv::arch {
@@ -557,7 +563,6 @@ Result<> set_register(Vp& vp, abi::HvRegisterName name, const abi::HvRegisterVal
   x86::Vcpu& vcpu = x86::as_vcpu(vp);
   const svm::Row* const row = svm::find(name);
   if (!row) return fail(Error::invalid_parameter);
-  vcpu.asid_lp = nullptr;
   return row->set(vcpu, svm::index_in(*row, name), value);
 }
 

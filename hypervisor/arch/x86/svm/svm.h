@@ -38,6 +38,10 @@ inline base::x86::Mode code_mode(const Vcpu& vcpu) {
 inline bool interrupts_enabled(const Vcpu& vcpu) {
   return vcpu.vmcb->rflags & x86::rflags::kIf;
 }
+abi::HvX64SegmentRegister to_abi(const Segment& segment);
+
+// Exceptions that the parent asked for, and those that are intercepted always.
+void refresh_intercepts(Vcpu& vcpu);
 
 // --- instruction.cpp: the instruction an exit is about ---
 // Reads and decodes the instruction at RIP. False where it cannot be fetched, or where another VP
@@ -63,6 +67,15 @@ void recover_interrupted_event(Vcpu& vcpu);
 
 // --- exit.cpp ---
 void handle_exit(Vcpu& vcpu);
+
+// --- enter.cpp ---
+// TLB tags of an LP, handed out anew when they run out.
+struct Asids {
+  uint64_t generation = 1;
+  uint32_t next = 1;
+};
+// Runs the guest until its next exit and handles that, or gives up if somebody wants VP or LP.
+void enter(Lp& lp, Asids& asids, Spa host_vmcb, Vcpu& vcpu);
 
 // --- native/svm_enter.S ---
 extern "C" void svm_enter(uint64_t* gpr, uint64_t guest_vmcb, uint64_t host_vmcb);

@@ -122,10 +122,10 @@ TEST_F(InterceptTest, AVpThatGoesAwayLeavesNoNote) {
 
 TEST_F(InterceptTest, LevelEoisAreMessagesThatDoNotSuspend) {
   halt(3);
-  x86::report_level_eoi(*vps[3], 0x31);
-  x86::report_level_eoi(*vps[3], 0xf0);
-  x86::report_level_eoi(*vps[3], 0x31);
-  x86::report_level_eoi(*vps[1], 0x44);
+  root.intercepts.notify_eoi(root, *vps[3], 0x31);
+  root.intercepts.notify_eoi(root, *vps[3], 0xf0);
+  root.intercepts.notify_eoi(root, *vps[3], 0x31);
+  root.intercepts.notify_eoi(root, *vps[1], 0x44);
   EXPECT_FALSE(vps[1]->is(VpSuspend::intercept_suspend));
   listen(root0);
   std::vector<std::pair<uint32_t, uint32_t>> ends;

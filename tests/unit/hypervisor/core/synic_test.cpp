@@ -185,10 +185,11 @@ TEST_F(SynicTest, DeliverableSintsAreReportedWhenTheyAre) {
   vp.synic.set_notify_deliverable(vp, 1 << 2);
   EXPECT_EQ(vp.synic.notify_deliverable(), 1 << 2);
   EXPECT_FALSE(report_deliverable_sints(vp));  // busy: the guest is asked for an EOM
-  EXPECT_FALSE(vp.synic.deliverable_changed());
+  EXPECT_TRUE(vp.take(VpRequest::evaluate));
   ASSERT_TRUE(consume(2));
   vp.intercept_page = Spa(environment.free_page().value());
   write(abi::kHvX64MsrEom, 0);
+  EXPECT_TRUE(vp.take(VpRequest::evaluate));
   ASSERT_TRUE(report_deliverable_sints(vp));
   EXPECT_TRUE(vp.is(VpSuspend::intercept_suspend));
   const auto& message = *direct_map<abi::HvMessage>(vp.intercept_page);

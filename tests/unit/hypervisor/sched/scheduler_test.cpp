@@ -151,6 +151,36 @@ TEST_F(SchedulerTest, AnIdleLpTakesWorkThatIsNotPinned) {
   EXPECT_EQ(none, nullptr) << "the root's VP stays on its LP";
 }
 
+// The LP armed no timer for the end of a slice, since nobody waited.
+TEST_F(SchedulerTest, AnLpIsToldOfTheFirstThatWaits) {
+  Vp& spinner = busy(0, 1);
+  environment.run_on(1);
+  ASSERT_EQ(sched::pick(environment.lp(1)), &spinner);
+  environment.lp(1).idle = false;
+  environment.run_on(0);
+  environment.lp(1).idle = false;
+  const unsigned before = environment.kicks(1);
+  Vp& waker = busy(1, 1);  // no more ahead than the other was
+  EXPECT_FALSE(environment.lp(1).reschedule.load());
+  EXPECT_EQ(environment.kicks(1), before + 1);
+  EXPECT_EQ(sched::next_event(environment.lp(1), &spinner), spinner.slice_end);
+  EXPECT_EQ(waker.run_state, Vp::RunState::ready);
+}
+
+TEST_F(SchedulerTest, AnIdleLpIsToldOfWorkThatItCouldTake) {
+  busy(0);
+  environment.run_on(0);
+  ASSERT_NE(sched::pick(environment.lp(0)), nullptr);
+  environment.lp(1).idle = true;
+  const unsigned before = environment.kicks(1);
+  busy(1);
+  EXPECT_EQ(environment.kicks(1), before + 1);
+  EXPECT_TRUE(environment.lp(1).reschedule.load());
+  // Of a VP that cannot move it is not.
+  resume(environment.make_vp(environment.root(), 0), VpSuspend::explicit_suspend);
+  EXPECT_EQ(environment.kicks(1), before + 1);
+}
+
 TEST_F(SchedulerTest, RunTimeIsCounted) {
   Vp& vp = busy(0);
   run(0, 30 * kMs);

@@ -40,7 +40,7 @@ class ApicRoutingTest : public testing::Test {
   void send(unsigned from, uint64_t icr) {
     const auto effect = vps[from]->apic.write_msr(0x830, icr);
     ASSERT_TRUE(effect);
-    EXPECT_EQ(apply_effect(*vps[from], *effect), std::nullopt);
+    carry_out(*vps[from], *effect);
   }
   Result<> raise(abi::HvInterruptType type, uint64_t flags, uint64_t destination, uint8_t vector) {
     return arch::assert_interrupt(child, static_cast<uint64_t>(type) | flags, destination, vector);
@@ -144,7 +144,22 @@ TEST_F(ApicRoutingTest, TheEndOfALevelInterruptIsReported) {
   vps[2]->apic.acknowledge(0x81);
   const auto effect = vps[2]->apic.write_msr(0x80b, 0);
   ASSERT_TRUE(effect);
-  EXPECT_EQ(apply_effect(*vps[2], *effect), std::optional<uint8_t>(0x81));
+  carry_out(*vps[2], *effect);
+  EXPECT_EQ(vps[2]->synic.waiting_intercept.ended[0x81 / 64], uint64_t{1} << 0x81 % 64);
+  EXPECT_TRUE(environment.ended_levels.empty());
+}
+
+// Whatever became of the trigger mode in between: the physical one waits for this.
+TEST_F(ApicRoutingTest, EveryEndOfTheRootIsPhysicalToo) {
+  Vcpu& root = environment.make_running_vp(environment.root(), 0);
+  ASSERT_TRUE(root.apic.write_msr(0x80f, 0x1ff));
+  arch::raise_interrupt(root, 0x91, arch::Trigger::level);
+  root.apic.acknowledge(0x91);
+  arch::raise_interrupt(root, 0x91, arch::Trigger::edge);
+  const auto effect = root.apic.write_msr(0x80b, 0);
+  ASSERT_TRUE(effect);
+  carry_out(root, *effect);
+  EXPECT_EQ(environment.ended_levels, std::vector<uint8_t>{0x91});
 }
 
 TEST_F(ApicRoutingTest, ATimerWriteMovesTheDeadline) {
@@ -152,7 +167,7 @@ TEST_F(ApicRoutingTest, ATimerWriteMovesTheDeadline) {
   const auto effect = vps[0]->apic.write_msr(0x838, 1000);
   ASSERT_TRUE(effect);
   EXPECT_EQ(vps[0]->deadline, kNever);
-  apply_effect(*vps[0], *effect);
+  carry_out(*vps[0], *effect);
   EXPECT_EQ(vps[0]->deadline, vps[0]->apic.timer_deadline());
 }
 
