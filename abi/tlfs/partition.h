@@ -75,7 +75,7 @@ enum class HvPartitionPropertyCode : uint32_t {
   HvPartitionPropertyUnimplementedMsrAction = 0x00050017,  // HvUnimplementedMsrAction
   HvPartitionPropertyReferenceTscPageActive = 0x00050019,
 
-  HvPartitionPropertyProcessorVendor = 0x00060000,  // HvProcessorVendor
+  HvPartitionPropertyProcessorVendor = 0x00060000,       // HvProcessorVendor
   HvPartitionPropertyProcessorCLFlushSize = 0x00060003,  // log2 of bytes
   HvPartitionPropertyCompatibilityVersion = 0x00060005,
   HvPartitionPropertyPhysicalAddressWidth = 0x00060006,     // bits

@@ -64,8 +64,8 @@ inline constexpr uint32_t kTsc = 0x10, kApicBase = 0x1b, kFeatureControl = 0x3a,
                           kXss = 0xda0, kEfer = 0xc0000080, kStar = 0xc0000081, kLstar = 0xc0000082,
                           kCstar = 0xc0000083, kSfmask = 0xc0000084, kFsBase = 0xc0000100,
                           kGsBase = 0xc0000101, kKernelGsBase = 0xc0000102, kTscAux = 0xc0000103,
-                          kSyscfg = 0xc0010010, kHwcr = 0xc0010015, kVmCr = 0xc0010114, kDeCfg = 0xc0011029,
-                          kVmHsavePa = 0xc0010117;
+                          kSyscfg = 0xc0010010, kHwcr = 0xc0010015, kVmCr = 0xc0010114,
+                          kDeCfg = 0xc0011029, kVmHsavePa = 0xc0010117;
 }
 
 // Exception vectors.

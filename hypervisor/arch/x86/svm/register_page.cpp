@@ -74,7 +74,8 @@ void arch::publish_registers(Vp& vp) {
   x86::materialize(area, x86::xstate::kSse);
   std::memcpy(page.xmm, area.xmm, sizeof(page.xmm));
   for (unsigned i = 0; i < 6; ++i)
-    page.segment[i] = get_register(vp, static_cast<abi::HvRegisterName>(kFirstSegment + i))->segment;
+    page.segment[i] =
+        get_register(vp, static_cast<abi::HvRegisterName>(kFirstSegment + i))->segment;
   page.cr0 = v.cr0;
   page.cr3 = v.cr3;
   page.cr4 = v.cr4;
