@@ -63,7 +63,7 @@ class GpaSpace {
   static constexpr Spa kNowhere{~uint64_t{0}};
   Spa translate(Gpa gpa, Access want) const {
     const Leaf leaf = walk(gpa);
-    if (!includes(access_of(leaf.entry), want)) [[unlikely]]
+    if (!allows(leaf.entry, want)) [[unlikely]]
       return kNowhere;
     if (includes(want, Access::write) && (leaf.entry & slat_format.dirty) == 0) mark_written(leaf);
     const uint64_t inside = (uint64_t{1} << leaf.shift) - 1;
@@ -107,8 +107,11 @@ class GpaSpace {
     uint64_t* at = nullptr;
   };
 
+  static uint64_t index_at(Gpa gpa, unsigned shift) {
+    return (gpa.value() >> shift) & (kEntries - 1);
+  }
   static uint64_t* slot(Spa table, Gpa gpa, unsigned shift) {
-    return direct_map<uint64_t>(table) + ((gpa.value() >> shift) & (kEntries - 1));
+    return direct_map<uint64_t>(table) + index_at(gpa, shift);
   }
   static uint64_t load(const uint64_t* entry) { return __atomic_load_n(entry, __ATOMIC_ACQUIRE); }
   static void store(uint64_t* entry, uint64_t value) {
@@ -123,18 +126,33 @@ class GpaSpace {
     const bool execute = ((entry ^ f.inverted_execute) & (f.execute | f.inverted_execute)) != 0;
     return static_cast<Access>(1 | ((entry & f.write) != 0) << 1 | execute << 2);
   }
+  static bool allows(uint64_t entry, Access want) {
+    const SlatFormat& f = slat_format;
+    uint64_t needed = f.present;
+    uint64_t looked_at = needed;
+    if (includes(want, Access::write)) needed |= f.write;
+    if (includes(want, Access::execute)) {
+      needed |= f.execute;
+      looked_at |= f.inverted_execute;
+    }
+    return (entry & (looked_at | needed)) == needed;
+  }
   static Mapping mapping_of(uint64_t entry, unsigned shift);
   static uint64_t make_leaf(Spa spa, unsigned shift, Access access, CacheType cache);
 
   Leaf walk(Gpa gpa) const {
     if (gpa.value() >= kMaxPhysicalAddress) [[unlikely]]
       return {};
-    Spa table = root_;
+    // In registers for the whole walk: the loads of entries are ordered before later ones.
+    const uint64_t base = direct_map_base;
+    const uint64_t present = slat_format.present;
+    const uint64_t table_or_leaf = present | slat_format.large;
+    uint64_t table = root_.value();
     for (unsigned shift = kTopShift;; shift -= kBitsPerLevel) {
-      uint64_t* const at = slot(table, gpa, shift);
+      uint64_t* const at = reinterpret_cast<uint64_t*>(base + table) + index_at(gpa, shift);
       const uint64_t entry = load(at);
-      if ((entry & slat_format.present) == 0 || is_leaf(entry, shift)) return {entry, shift, at};
-      table = Spa(entry & kAddressMask);
+      if (shift == kPageShift || (entry & table_or_leaf) != present) return {entry, shift, at};
+      table = entry & kAddressMask;
     }
   }
 

@@ -56,6 +56,15 @@ svm_enter:
     vmload %rax
     cli
     stgi
+    # Nothing that the guest chose stays where C++ might speculate with it.
+    xorl %ecx, %ecx
+    xorl %edx, %edx
+    xorl %esi, %esi
+    xorl %edi, %edi
+    xorl %r8d, %r8d
+    xorl %r9d, %r9d
+    xorl %r10d, %r10d
+    xorl %r11d, %r11d
     addq $16, %rsp
     popq %r15
     popq %r14

@@ -50,7 +50,7 @@ uint8_t intercepted_length(Vcpu& vcpu, Op expected) {
       address % kPageSize <= kPageSize - 4 ? instruction_page(vcpu, address) : nullptr;
   if (code) [[likely]] {
     uint32_t bytes;
-    memcpy(&bytes, code, sizeof(bytes));
+    __builtin_memcpy(&bytes, code, sizeof(bytes));  // one load, not a call
     switch (expected) {
       case Op::kCpuid:
         if ((bytes & 0xffff) == 0xa20f) return 2;
