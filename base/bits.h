@@ -32,9 +32,12 @@ constexpr bool is_aligned(uint64_t value, uint64_t alignment) {
   return (value & (alignment - 1)) == 0;
 }
 
-// (a * b) >> 64 and (a * b) / c without overflow in between.
+// For products of 64-bit numbers.
+__extension__ typedef unsigned __int128 Uint128;
+
+// (a * b) >> 64 without overflow in between.
 constexpr uint64_t mul_high(uint64_t a, uint64_t b) {
-  return static_cast<uint64_t>((static_cast<unsigned __int128>(a) * b) >> 64);
+  return static_cast<uint64_t>((static_cast<Uint128>(a) * b) >> 64);
 }
 
 }  // namespace base

@@ -14,7 +14,7 @@
 #define HV_REQUIRES(...) __attribute__((requires_capability(__VA_ARGS__)))
 #define HV_ACQUIRE(...) __attribute__((acquire_capability(__VA_ARGS__)))
 #define HV_RELEASE(...) __attribute__((release_capability(__VA_ARGS__)))
-#define HV_TRY_ACQUIRE(...) __attribute__((try_acquire_capability(__VA_ARGS__)))
+#define HV_UNCHECKED __attribute__((no_thread_safety_analysis))
 #else
 #define HV_CAPABILITY(name)
 #define HV_SCOPED_CAPABILITY
@@ -22,7 +22,7 @@
 #define HV_REQUIRES(...)
 #define HV_ACQUIRE(...)
 #define HV_RELEASE(...)
-#define HV_TRY_ACQUIRE(...)
+#define HV_UNCHECKED
 #endif
 
 namespace base {
@@ -46,12 +46,6 @@ class HV_CAPABILITY("spinlock") SpinLock {
     while (locked_.exchange(true, std::memory_order_acquire)) {
       while (locked_.load(std::memory_order_relaxed)) __builtin_ia32_pause();
     }
-  }
-  // Takes the lock only if it is free now: for panic output, which must never wait for a holder.
-  bool try_lock() HV_TRY_ACQUIRE(true) {
-    if (locked_.exchange(true, std::memory_order_acquire)) return false;
-    lock_rank_enter(rank_);
-    return true;
   }
   void unlock() HV_RELEASE() {
     locked_.store(false, std::memory_order_release);

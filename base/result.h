@@ -24,7 +24,7 @@ class [[nodiscard]] Result {
 
   Result(T value) : has_value_(true) { new (&value_) T(std::move(value)); }
   Result(Unexpected<E> failure) : error_(failure.error), has_value_(false) {}
-  Result(Result&& other) : has_value_(other.has_value_) {
+  Result(Result&& other) noexcept : has_value_(other.has_value_) {
     if (has_value_)
       new (&value_) T(std::move(other.value_));
     else

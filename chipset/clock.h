@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "base/bits.h"
+
 namespace chipset {
 
 inline constexpr uint64_t kNever = ~uint64_t{0};
@@ -29,15 +31,13 @@ class TimedDevice {
   virtual void advance() = 0;
 };
 
-__extension__ typedef unsigned __int128 Uint128;
-
 /// Ticks of `frequency` Hz in `ns` nanoseconds, without overflow for any uptime.
 constexpr uint64_t ns_to_ticks(uint64_t ns, uint64_t frequency) {
-  return static_cast<uint64_t>(static_cast<Uint128>(ns) * frequency / kNsPerSecond);
+  return static_cast<uint64_t>(static_cast<base::Uint128>(ns) * frequency / kNsPerSecond);
 }
 /// The first nanosecond at which `ticks` ticks have passed.
 constexpr uint64_t ticks_to_ns(uint64_t ticks, uint64_t frequency) {
-  const auto ns = (static_cast<Uint128>(ticks) * kNsPerSecond + frequency - 1) / frequency;
+  const auto ns = (static_cast<base::Uint128>(ticks) * kNsPerSecond + frequency - 1) / frequency;
   return ns < kNever ? static_cast<uint64_t>(ns) : kNever - 1;
 }
 

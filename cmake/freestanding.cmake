@@ -17,7 +17,8 @@ if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
     $<$<COMPILE_LANGUAGE:C>:-mno-sse -mno-sse2 -mno-mmx -mno-avx>)
 else()
   target_compile_options(partita_freestanding INTERFACE
-    $<$<COMPILE_LANGUAGE:CXX,C>:-mgeneral-regs-only>)
+    $<$<COMPILE_LANGUAGE:CXX,C>:-mgeneral-regs-only --param=min-pagesize=0 -Wa,--noexecstack>
+    $<$<COMPILE_LANGUAGE:ASM>:-Wa,--noexecstack>)
 endif()
 
 if(CMAKE_CXX_COMPILER_ID MATCHES Clang)

@@ -20,7 +20,6 @@ enum class HvStatus : uint16_t {
   kUnknownProperty = 0x09,
   kPropertyValueOutOfRange = 0x0a,
   kInsufficientMemory = 0x0b,  // deposit pages and repeat the call
-  kPartitionTooDeep = 0x0c,
   kInvalidPartitionId = 0x0d,
   kInvalidVpIndex = 0x0e,
   kNotFound = 0x10,
@@ -29,45 +28,13 @@ enum class HvStatus : uint16_t {
   kInsufficientBuffers = 0x13,  // message queue full, try again
   kNotAcknowledged = 0x14,
   kInvalidVpState = 0x15,
-  kAcknowledged = 0x16,
-  kInvalidSaveRestoreState = 0x17,
   kInvalidSynicState = 0x18,  // SynIC or SINT disabled or masked
   kObjectInUse = 0x19,
-  kInvalidProximityDomainInfo = 0x1a,
-  kNoData = 0x1b,
-  kInactive = 0x1c,
   kNoResources = 0x1d,  // WithdrawMemory: nothing (more) to give back
   kFeatureUnavailable = 0x1e,
-  kPartialPacket = 0x1f,
-  kProcessorFeatureNotSupported = 0x20,
-  kProcessorCacheLineFlushSizeIncompatible = 0x30,
-  kInsufficientBuffer = 0x33,
-  kIncompatibleProcessor = 0x37,
-  kInsufficientDeviceDomains = 0x38,
-  kCpuidFeatureValidationError = 0x3c,
-  kCpuidXsaveFeatureValidationError = 0x3d,
-  kProcessorStartupTimeout = 0x3e,
-  kSmxEnabled = 0x3f,
   kInvalidLpIndex = 0x41,
   kInvalidRegisterValue = 0x50,
-  kInvalidVtlState = 0x51,
-  kNxNotDetected = 0x55,
-  kInvalidDeviceId = 0x57,
-  kInvalidDeviceState = 0x58,
-  kPendingPageRequests = 0x59,
-  kPageRequestInvalid = 0x60,
-  kKeyAlreadyExists = 0x65,
-  kDeviceAlreadyInDomain = 0x66,
-  kInvalidCpuGroupId = 0x6f,
-  kInvalidCpuGroupState = 0x70,
   kOperationFailed = 0x71,
-  kNotAllowedWithNestedVirtActive = 0x72,
-  kInsufficientRootMemory = 0x73,
-  kEventBufferAlreadyFreed = 0x74,
-  kTimeOut = 0x78,
-  kCallPending = 0x79,  // an HvMessageTypeAsyncCallCompletion message follows
-  kVtlAlreadyEnabled = 0x86,
-  kUnknownRegisterName = 0x87,
 };
 
 static_assert(sizeof(HvStatus) == 2);

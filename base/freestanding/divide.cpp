@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "base/bits.h"
+
 namespace {
 
 // high:low / divisor where high < divisor, so that the quotient fits.
@@ -17,21 +19,21 @@ uint64_t divide_narrow(uint64_t high, uint64_t low, uint64_t divisor, uint64_t& 
 
 }  // namespace
 
-extern "C" unsigned __int128 __udivti3(unsigned __int128 numerator, unsigned __int128 divisor) {
+extern "C" base::Uint128 __udivti3(base::Uint128 numerator, base::Uint128 divisor) {
   const auto high = static_cast<uint64_t>(numerator >> 64), low = static_cast<uint64_t>(numerator);
   if (!(divisor >> 64)) {
     const auto d = static_cast<uint64_t>(divisor);
     uint64_t remainder;
     const uint64_t top = divide_narrow(0, high, d, remainder);
     const uint64_t bottom = divide_narrow(remainder, low, d, remainder);
-    return static_cast<unsigned __int128>(top) << 64 | bottom;
+    return static_cast<base::Uint128>(top) << 64 | bottom;
   }
-  unsigned __int128 quotient = 0, remainder = 0;
+  base::Uint128 quotient = 0, remainder = 0;
   for (int bit = 127; bit >= 0; --bit) {
     remainder = remainder << 1 | (numerator >> bit & 1);
     if (remainder >= divisor) {
       remainder -= divisor;
-      quotient |= static_cast<unsigned __int128>(1) << bit;
+      quotient |= static_cast<base::Uint128>(1) << bit;
     }
   }
   return quotient;

@@ -59,8 +59,8 @@ HV_NO_IDIOM int memcmp(const void* left, const void* right, size_t bytes) {
   return 0;
 }
 
-const void* memchr(const void* from, int value, size_t bytes) {
-  auto* in = static_cast<const uint8_t*>(from);
+void* memchr(const void* from, int value, size_t bytes) {
+  auto* in = static_cast<uint8_t*>(const_cast<void*>(from));
   for (; bytes; --bytes, ++in)
     if (*in == static_cast<uint8_t>(value)) return in;
   return nullptr;

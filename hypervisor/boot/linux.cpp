@@ -14,9 +14,9 @@ namespace {
 // Offsets in the setup header and boot_params ("zero page").
 constexpr unsigned kSetupSectors = 0x1f1, kHeaderMagic = 0x202, kVersion = 0x206,
                    kLoaderType = 0x210, kRamdiskImage = 0x218, kRamdiskSize = 0x21c,
-                   kCommandLine = 0x228, kAlignment = 0x230, kXloadflags = 0x236,
-                   kCommandLineSize = 0x238, kPreferredAddress = 0x258, kInitSize = 0x260,
-                   kRsdp = 0x070, kE820Count = 0x1e8, kE820Table = 0x2d0;
+                   kCommandLine = 0x228, kXloadflags = 0x236, kCommandLineSize = 0x238,
+                   kPreferredAddress = 0x258, kInitSize = 0x260, kRsdp = 0x070, kE820Count = 0x1e8,
+                   kE820Table = 0x2d0;
 constexpr uint16_t kEntry64 = 1;
 constexpr uint64_t kEntry64Offset = 0x200;
 

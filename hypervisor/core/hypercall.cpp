@@ -161,68 +161,11 @@ HypercallResult dispatch_hypercall(Vp& caller, const HypercallRegisters& registe
   return {ResultWord::RepsDone::set(static_cast<uint64_t>(status), done), 0, false};
 }
 
+// A guest-physical address without memory of the access that is needed is a wrong parameter; the
+// other errors without a status come from no handler.
 abi::HvStatus to_status(Error error) {
-  using enum abi::HvStatus;
-  switch (error) {
-    case Error::access_denied:
-      return kAccessDenied;
-    case Error::invalid_alignment:
-      return kInvalidAlignment;
-    case Error::invalid_parameter:
-      return kInvalidParameter;
-    case Error::invalid_hypercall_code:
-      return kInvalidHypercallCode;
-    case Error::invalid_hypercall_input:
-      return kInvalidHypercallInput;
-    case Error::operation_denied:
-      return kOperationDenied;
-    case Error::unknown_property:
-      return kUnknownProperty;
-    case Error::property_value_out_of_range:
-      return kPropertyValueOutOfRange;
-    case Error::insufficient_memory:
-      return kInsufficientMemory;
-    case Error::invalid_partition_id:
-      return kInvalidPartitionId;
-    case Error::invalid_partition_state:
-      return kInvalidPartitionState;
-    case Error::invalid_vp_index:
-      return kInvalidVpIndex;
-    case Error::invalid_vp_state:
-      return kInvalidVpState;
-    case Error::invalid_lp_index:
-      return kInvalidLpIndex;
-    case Error::invalid_register_value:
-      return kInvalidRegisterValue;
-    case Error::not_found:
-      return kNotFound;
-    case Error::invalid_port_id:
-      return kInvalidPortId;
-    case Error::invalid_connection_id:
-      return kInvalidConnectionId;
-    case Error::insufficient_buffers:
-      return kInsufficientBuffers;
-    case Error::not_acknowledged:
-      return kNotAcknowledged;
-    case Error::invalid_synic_state:
-      return kInvalidSynicState;
-    case Error::object_in_use:
-      return kObjectInUse;
-    case Error::no_resources:
-      return kNoResources;
-    case Error::feature_unavailable:
-      return kFeatureUnavailable;
-    case Error::operation_failed:
-      return kOperationFailed;
-    // A guest-physical address without memory of the access that is needed; the last two have no
-    // status and come from no handler.
-    case Error::unmapped:
-    case Error::retry:
-    case Error::inject_gp:
-    case Error::inject_ud:
-      return kInvalidParameter;
-  }
-  return kOperationFailed;
+  return error < Error::retry ? static_cast<abi::HvStatus>(error)
+                              : abi::HvStatus::kInvalidParameter;
 }
 
 }  // namespace hv

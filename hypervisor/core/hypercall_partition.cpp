@@ -39,7 +39,7 @@ Result<abi::HvOutputCreatePartition> create_partition_call(Call& call,
                                                            const abi::HvInputCreatePartition& in) {
   if ((in.flags & ~kCreationFlags) != 0 || in.isolation_properties != 0)
     return fail(Error::invalid_parameter);
-  HV_TRY_ASSIGN(const Partition* const created, create_partition(call.partition, in.flags));
+  HV_TRY_ASSIGN(const Partition* const created, create_partition(call.partition));
   return abi::HvOutputCreatePartition{created->id.value()};
 }
 

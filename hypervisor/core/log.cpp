@@ -69,8 +69,6 @@ void format_into(Writer& writer, std::string_view format, const LogArg* args, si
 
 std::string_view name(LogLevel level) {
   switch (level) {
-    case LogLevel::debug:
-      return "debug: ";
     case LogLevel::info:
       return "";
     case LogLevel::warning:

@@ -10,7 +10,7 @@
 
 namespace hv {
 
-enum class LogLevel : uint8_t { debug, info, warning, error };
+enum class LogLevel : uint8_t { info, warning, error };
 
 class LogArg {
  public:

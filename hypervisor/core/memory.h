@@ -90,7 +90,9 @@ class PooledPage {
     HV_TRY_ASSIGN(const Spa page, pool.allocate());
     return PooledPage(pool, page);
   }
-  PooledPage(PooledPage&& other) : pool_(other.pool_), page_(other.page_) { other.pool_ = nullptr; }
+  PooledPage(PooledPage&& other) noexcept : pool_(other.pool_), page_(other.page_) {
+    other.pool_ = nullptr;
+  }
   PooledPage& operator=(PooledPage&&) = delete;
   ~PooledPage() {
     if (pool_) pool_->free(page_);

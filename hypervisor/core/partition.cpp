@@ -38,7 +38,7 @@ class Teardown {
     if (partition.teardown.exchange(true)) return fail(Error::retry);
     return Teardown(partition);
   }
-  Teardown(Teardown&& other) : partition_(other.partition_) { other.partition_ = nullptr; }
+  Teardown(Teardown&& other) noexcept : partition_(other.partition_) { other.partition_ = nullptr; }
   Teardown& operator=(Teardown&&) = delete;
   ~Teardown() {
     if (partition_) partition_->teardown.store(false);
@@ -223,11 +223,10 @@ Partition* partition_in_slot(unsigned slot) {
   return table[slot].load(std::memory_order_acquire);
 }
 
-Result<Partition*> create_partition(Partition& parent, uint64_t creation_flags) {
+Result<Partition*> create_partition(Partition& parent) {
   HV_TRY_ASSIGN(PooledPage page, PooledPage::allocate(parent.pool));
   HV_TRY_ASSIGN(Partition* const partition, link([&](PartitionId id) {
                   auto* const created = new (direct_map(page.spa())) Partition(id, &parent);
-                  created->creation_flags = creation_flags;
                   created->synthetic_features = kChildSyntheticFeatures;
                   created->tsc_base = read_tsc();
                   return created;

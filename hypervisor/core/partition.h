@@ -45,7 +45,6 @@ struct Partition {
   bool quiet = false;   // while finalizing: nobody uses its VPs and space any more
   Gpa teardown_cursor;  // everything below is unmapped; both owned by the holder of `teardown`
 
-  uint64_t creation_flags = 0;
   // Privilege mask [TLFS hv_partition_privilege_mask], what its CPUID leaf 0x40000003 shows.
   std::atomic<uint64_t> privileges{0};
   std::atomic<uint64_t> synthetic_features{0};
@@ -64,10 +63,8 @@ struct Partition {
   uint32_t vp_count = 0;  // one above the highest index in use, under `lock`
   Spa stats_page;         // exported to the root; zero until mapped
 
-  // Reference time = (read_tsc() - tsc_base) in 100 ns; a guest's TSC is the host's plus
-  // tsc_offset.
+  // Reference time = (read_tsc() - tsc_base) in 100 ns.
   uint64_t tsc_base = 0;
-  uint64_t tsc_offset = 0;
 
   // Guest-written identity and page registers shared by the partition's VPs.
   std::atomic<uint64_t> guest_os_id{0};
@@ -103,7 +100,7 @@ Partition* partition_in_slot(unsigned slot);
 
 // Creates a child whose control structures are charged to the parent's pool.
 // Errors: insufficient_memory, no_resources.
-Result<Partition*> create_partition(Partition& parent, uint64_t creation_flags = 0);
+Result<Partition*> create_partition(Partition& parent);
 // Gives it a GPA space, and the privileges its synthetic features stand for unless the parent set
 // some; VPs and mappings may come. Errors: insufficient_memory, invalid_partition_state.
 Result<> initialize_partition(Partition& partition);

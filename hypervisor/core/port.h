@@ -78,7 +78,6 @@ class PortTable {
  private:
   // Moves queued messages to the slot of a VP, the oldest first.
   void flush(Partition& owner, Port& port, Vp* preferred) HV_REQUIRES(lock_);
-  void ring_port(Partition& owner, Port& port, Vp* preferred) HV_REQUIRES(lock_);
   void set_waiting(Port& port, bool waiting) HV_REQUIRES(lock_);
   void free_port(Partition& owner, Port& port) HV_REQUIRES(lock_);
 

@@ -17,13 +17,13 @@ struct TimeScale {
 
   void init(uint64_t hz) {
     tsc_hz = hz;
-    to_100ns = static_cast<uint64_t>((static_cast<unsigned __int128>(10'000'000) << 64) / hz);
+    to_100ns = static_cast<uint64_t>((static_cast<base::Uint128>(10'000'000) << 64) / hz);
   }
   uint64_t ticks_to_100ns(uint64_t ticks) const { return base::mul_high(ticks, to_100ns); }
   // Rounds up, so that a deadline never fires early; saturates below kNever.
   uint64_t ticks_from_100ns(uint64_t units) const {
-    const unsigned __int128 ticks =
-        (static_cast<unsigned __int128>(units) * tsc_hz + 9'999'999) / 10'000'000;
+    const base::Uint128 ticks =
+        (static_cast<base::Uint128>(units) * tsc_hz + 9'999'999) / 10'000'000;
     return ticks >= kNever / 2 ? kNever / 2 : static_cast<uint64_t>(ticks);
   }
 };

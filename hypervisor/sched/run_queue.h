@@ -20,7 +20,6 @@ struct RunQueue {
   TimerList timers HV_GUARDED_BY(lock);    // by deadline
   uint64_t clock HV_GUARDED_BY(lock) = 0;  // virtual time that every VP here has had
   std::atomic<uint32_t> waiting{0};        // size of `ready`, to look at without the lock
-  std::atomic<uint32_t> load{0};           // VPs at home here, for placement
   std::atomic<uint64_t> first_deadline{kNever};
 };
 
@@ -36,8 +35,5 @@ uint64_t next_event(Lp& lp, const Vp* running);
 bool others_wait(const Lp& lp);
 // Posts VpRequest::timer to every VP whose deadline has passed.
 void expire(Lp& lp, uint64_t now);
-
-// The LP with the least VPs at home, for a VP that may live anywhere.
-Lp& least_loaded();
 
 }  // namespace hv::sched

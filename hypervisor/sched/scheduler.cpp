@@ -36,33 +36,24 @@ bool runnable(const Vp& vp) {
   return vp.requests.load() != 0;
 }
 
-// Takes the lock of the queue the VP is at home in; the home may change until the lock is held.
-class HomeGuard {
- public:
-  explicit HomeGuard(Vp& vp) {
-    for (;;) {
-      lp_ = vp.home.load();
-      queue_of(*lp_).lock.lock();
-      if (vp.home.load() == lp_) return;
-      queue_of(*lp_).lock.unlock();
-    }
+// Calls action(queue, lp) with the lock held of the queue that the VP is at home in; the home may
+// change until then.
+template <class Action>
+auto at_home(const Vp& vp, Action action) HV_UNCHECKED {
+  for (;;) {
+    Lp* const lp = vp.home.load();
+    RunQueue& queue = queue_of(*lp);
+    base::Guard guard(queue.lock);
+    if (vp.home.load() == lp) return action(queue, *lp);
   }
-  ~HomeGuard() { queue_of(*lp_).lock.unlock(); }
-  HomeGuard(const HomeGuard&) = delete;
-  HomeGuard& operator=(const HomeGuard&) = delete;
-  Lp& lp() const { return *lp_; }
-  RunQueue& queue() const { return queue_of(*lp_); }
+}
 
- private:
-  Lp* lp_;
-};
-
-void unlink_timer(RunQueue& queue, Vp& vp) {
+void unlink_timer(RunQueue& queue, Vp& vp) HV_REQUIRES(queue.lock) {
   if (TimerList::contains(&vp)) queue.timers.remove(&vp);
   queue.first_deadline.store(queue.timers.empty() ? kNever : queue.timers.front()->deadline);
 }
 
-void link_timer(RunQueue& queue, Vp& vp) {
+void link_timer(RunQueue& queue, Vp& vp) HV_REQUIRES(queue.lock) {
   if (TimerList::contains(&vp)) queue.timers.remove(&vp);
   if (vp.deadline != kNever) {
     Vp* at = queue.timers.front();
@@ -89,7 +80,7 @@ bool preempts(const Vp& waker, const Lp& lp) {
   return !current || waker.virtual_time + ahead <= virtual_time_at(*current, read_tsc());
 }
 
-void enqueue(Vp& vp, RunQueue& queue) {
+void enqueue(Vp& vp, RunQueue& queue) HV_REQUIRES(queue.lock) {
   vp.run_state = Vp::RunState::ready;
   Vp* at = queue.ready.front();
   while (at && at->virtual_time <= vp.virtual_time) at = ReadyList::next(at);
@@ -99,7 +90,7 @@ void enqueue(Vp& vp, RunQueue& queue) {
 
 // The clock follows the VP that has had least, so that who sleeps long gets no more than its
 // credit.
-void join(Vp& vp, RunQueue& queue, const Lp& lp) {
+void join(Vp& vp, RunQueue& queue, const Lp& lp) HV_REQUIRES(queue.lock) {
   uint64_t least = queue.ready.empty() ? kNever : queue.ready.front()->virtual_time;
   if (const Vp* current = lp.current.load())
     least = std::min(least, virtual_time_at(*current, read_tsc()));
@@ -118,7 +109,7 @@ void offer_to_idle(const Vp& vp) {
   }
 }
 
-void make_ready(Vp& vp, RunQueue& queue, Lp& lp) {
+void make_ready(Vp& vp, RunQueue& queue, Lp& lp) HV_REQUIRES(queue.lock) {
   if (vp.run_state != Vp::RunState::blocked || !runnable(vp)) return;
   join(vp, queue, lp);
   enqueue(vp, queue);
@@ -141,8 +132,6 @@ Vp* steal(Lp& thief) {
       queue.waiting.fetch_sub(1);
       vp->deadline = kNever;  // linked again by the thief
       unlink_timer(queue, *vp);
-      queue.load.fetch_sub(1);
-      queue_of(thief).load.fetch_add(1);
       vp->run_state = Vp::RunState::running;
       vp->home.store(&thief);
       return vp;
@@ -152,13 +141,6 @@ Vp* steal(Lp& thief) {
 }
 
 }  // namespace
-
-Lp& least_loaded() {
-  Lp* best = lps[0];
-  for (unsigned i = 1; i < lp_count; ++i)
-    if (lps[i] && queue_of(*lps[i]).load.load() < queue_of(*best).load.load()) best = lps[i];
-  return *best;
-}
 
 Vp* pick(Lp& lp) {
   RunQueue& queue = queue_of(lp);
@@ -233,60 +215,59 @@ void expire(Lp& lp, uint64_t now) {
 void schedule_new(Vp& vp, Lp& home, bool pinned) {
   vp.home.store(&home);
   vp.pinned = pinned;
-  sched::queue_of(home).load.fetch_add(1);
 }
 
 void post_request(Vp& vp, VpRequest request) {
   vp.requests.fetch_or(static_cast<uint64_t>(request));
   // Fast path: it runs here, and looks at its requests before the next entry.
   if (this_lp().current.load() == &vp) return;
-  sched::HomeGuard home(vp);
-  if (vp.run_state == Vp::RunState::running)
-    kick_lp(home.lp());
-  else
-    sched::make_ready(vp, home.queue(), home.lp());
+  sched::at_home(vp, [&](sched::RunQueue& queue, Lp& lp) HV_REQUIRES(queue.lock) {
+    vp.run_state == Vp::RunState::running ? kick_lp(lp) : sched::make_ready(vp, queue, lp);
+  });
 }
 
 void resume(Vp& vp, VpSuspend bits) {
   vp.remove(bits);
-  sched::HomeGuard home(vp);
-  sched::make_ready(vp, home.queue(), home.lp());
+  sched::at_home(vp, [&](sched::RunQueue& queue, Lp& lp)
+                         HV_REQUIRES(queue.lock) { sched::make_ready(vp, queue, lp); });
 }
 
 bool suspend(Vp& vp, VpSuspend bits) {
   vp.add(bits);
-  sched::HomeGuard home(vp);
-  if (vp.run_state != Vp::RunState::running) return true;
-  if (home.lp().current.load() == &vp && &home.lp() == &this_lp()) return false;
-  sched::ask_to_reschedule(home.lp());
-  return false;
+  return sched::at_home(vp, [&](sched::RunQueue&, Lp& lp) {
+    if (vp.run_state != Vp::RunState::running) return true;
+    sched::ask_to_reschedule(lp);
+    return false;
+  });
 }
 
 bool is_stopped(const Vp& vp) {
-  sched::HomeGuard home(const_cast<Vp&>(vp));
-  return vp.run_state != Vp::RunState::running && vp.suspend.load() != 0;
+  return sched::at_home(vp, [&](sched::RunQueue&, Lp&) {
+    return vp.run_state != Vp::RunState::running && vp.suspend.load() != 0;
+  });
 }
 
 void unschedule(Vp& vp) {
-  sched::HomeGuard home(vp);
-  if (sched::ReadyList::contains(&vp)) {
-    home.queue().ready.remove(&vp);
-    home.queue().waiting.fetch_sub(1);
-  }
-  vp.run_state = Vp::RunState::blocked;
-  vp.deadline = kNever;
-  sched::unlink_timer(home.queue(), vp);
-  home.queue().load.fetch_sub(1);
+  sched::at_home(vp, [&](sched::RunQueue& queue, Lp&) HV_REQUIRES(queue.lock) {
+    if (sched::ReadyList::contains(&vp)) {
+      queue.ready.remove(&vp);
+      queue.waiting.fetch_sub(1);
+    }
+    vp.run_state = Vp::RunState::blocked;
+    vp.deadline = kNever;
+    sched::unlink_timer(queue, vp);
+  });
 }
 
 void deadline_changed(Vp& vp) {
   const uint64_t deadline = arch::next_deadline(vp);
-  sched::HomeGuard home(vp);
-  if (deadline == vp.deadline) return;
-  const uint64_t before = home.queue().first_deadline.load();
-  vp.deadline = deadline;
-  sched::link_timer(home.queue(), vp);
-  if (deadline < before && &home.lp() != &this_lp()) sched::ask_to_reschedule(home.lp());
+  sched::at_home(vp, [&](sched::RunQueue& queue, Lp& lp) HV_REQUIRES(queue.lock) {
+    if (deadline == vp.deadline) return;
+    const uint64_t before = queue.first_deadline.load();
+    vp.deadline = deadline;
+    sched::link_timer(queue, vp);
+    if (deadline < before && &lp != &this_lp()) sched::ask_to_reschedule(lp);
+  });
 }
 
 }  // namespace hv

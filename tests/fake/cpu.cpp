@@ -106,7 +106,6 @@ void Cpu::reset() {
   write<uint16_t>(extended.image.data(), kControlInitial);
   write<uint32_t>(extended.image.data() + kMxcsr, kMxcsrInitial);
   writes.clear();
-  invalidated_pages.clear();
   waits = interrupts_taken = 0;
   faults_.clear();
 }
@@ -248,9 +247,6 @@ void wait_for_interrupt() {
 }
 void take_interrupts() {
   ++fake::cpu().interrupts_taken;
-}
-void invalidate_page(uint64_t address) {
-  fake::cpu().invalidated_pages.push_back(address);
 }
 
 }  // namespace hv::cpu

@@ -48,7 +48,6 @@ class Cpu {
   ExtendedState extended;
 
   std::vector<Write> writes;
-  std::vector<uint64_t> invalidated_pages;
   unsigned waits = 0;
   unsigned interrupts_taken = 0;
 

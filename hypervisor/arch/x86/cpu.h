@@ -40,6 +40,4 @@ void wait_for_interrupt();
 // Takes the physical interrupts that are pending, through the IDT.
 void take_interrupts();
 
-void invalidate_page(uint64_t address);
-
 }  // namespace hv::cpu

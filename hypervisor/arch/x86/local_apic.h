@@ -67,8 +67,7 @@ struct Ipi {
   uint8_t vector = 0;
   arch::Trigger trigger = arch::Trigger::edge;
   bool logical = false;
-  bool deassert = false;  // INIT level de-assert: does nothing
-  bool wide = false;      // 32-bit x2APIC destination: 0xff is then no broadcast
+  bool wide = false;  // 32-bit x2APIC destination: 0xff is then no broadcast
   uint32_t destination = 0;
 };
 

@@ -55,10 +55,9 @@ inline constexpr uint64_t kInit = 0xffff0ff0, kBs = kBit<14>;
 
 // MSR numbers.
 namespace msr {
-inline constexpr uint32_t kTsc = 0x10, kApicBase = 0x1b, kFeatureControl = 0x3a, kTscAdjust = 0x3b,
-                          kMicrocode = 0x8b, kMtrrCap = 0xfe, kSysenterCs = 0x174,
-                          kSysenterEsp = 0x175, kSysenterEip = 0x176, kMcgCap = 0x179,
-                          kMcgStatus = 0x17a, kMcgCtl = 0x17b, kMiscEnable = 0x1a0,
+inline constexpr uint32_t kTsc = 0x10, kApicBase = 0x1b, kMicrocode = 0x8b, kMtrrCap = 0xfe,
+                          kSysenterCs = 0x174, kSysenterEsp = 0x175, kSysenterEip = 0x176,
+                          kMcgCap = 0x179, kMcgStatus = 0x17a, kMcgCtl = 0x17b, kMiscEnable = 0x1a0,
                           kDebugCtl = 0x1d9, kPat = 0x277, kMtrrDefType = 0x2ff, kMc0Ctl = 0x400,
                           kTscDeadline = 0x6e0, kX2apicFirst = 0x800, kX2apicLast = 0x8ff,
                           kXss = 0xda0, kEfer = 0xc0000080, kStar = 0xc0000081, kLstar = 0xc0000082,

@@ -82,7 +82,6 @@ Result<> write_reference_tsc(Vcpu& vcpu, uint64_t value) {
   Partition& partition = vcpu.partition;
   partition.reference_tsc_msr.store(value);
   if (partition.is_root() || !(value & kEnable)) return {};
-  // Guest TSC 0 is reference time 0, so the scale alone describes it; see Partition::tsc_offset.
   const uint64_t guest_tsc_at_zero = partition.tsc_base + vcpu.tsc_offset;
   abi::HvReferenceTscPage page{};
   page.tsc_sequence = 1;

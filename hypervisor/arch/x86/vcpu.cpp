@@ -82,7 +82,6 @@ Result<Vp*> create_vp(Partition& partition, VpIndex index) {
   vcpu->vmcb_page = vmcb.release();
   vcpu->vmcb = direct_map<svm::Vmcb>(vcpu->vmcb_page);
   vcpu->xsave_page = xsave.release();
-  vcpu->tsc_offset = partition.tsc_offset;
   x86::init_save_area(vcpu->xsave_page);
   svm::init_vmcb(*vcpu);
   // Linux as the root starts in x2APIC mode and never touches an APIC page; children choose.

@@ -51,7 +51,6 @@ struct Vcpu final : Vp {
   Spa xsave_page;
 
   uint64_t xcr0 = 1;
-  uint64_t xss = 0;
   std::array<uint64_t, 4> dr{};
   uint64_t tsc_offset = 0;  // guest TSC minus host TSC
   uint64_t tsc_aux = 0;
@@ -91,9 +90,6 @@ inline Vcpu& as_vcpu(Vp& vp) {
 inline const Vcpu& as_vcpu(const Vp& vp) {
   return static_cast<const Vcpu&>(vp);
 }
-
-// The VP that is loaded on this LP.
-Vcpu& current_vcpu();
 
 // Moves the FPU, XCR0 and debug registers between memory and the processor.
 void load_state(Vcpu& vcpu);

@@ -76,7 +76,7 @@ TEST_F(ChipsetTest, PowerButtonReachesPin9AndWaitsForEoi) {
 TEST_F(ChipsetTest, The8259sReachPin0) {
   chipset_.write_mmio(0xFEC00000, 4, 0x10);
   chipset_.write_mmio(0xFEC00010, 4, 0x700);
-  for (const auto [port, value] : {std::pair{0x20, 0x11}, {0x21, 0x40}, {0x21, 4}, {0x21, 1}}) {
+  for (const auto& [port, value] : {std::pair{0x20, 0x11}, {0x21, 0x40}, {0x21, 4}, {0x21, 1}}) {
     chipset_.write_port(static_cast<uint16_t>(port), 1, static_cast<uint32_t>(value));
   }
   chipset_.write_port(0x3FC, 1, 0x08);

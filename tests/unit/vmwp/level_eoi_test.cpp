@@ -35,7 +35,9 @@ class Driver {
   void end(uint32_t vector) {
     for (const auto& [gsi, data] : routes) {
       const uint64_t one = 1;
-      if (data == (0x8000 | vector)) ASSERT_EQ(::write(resample[gsi], &one, sizeof(one)), 8);
+      if (data == (0x8000 | vector)) {
+        ASSERT_EQ(::write(resample[gsi], &one, sizeof(one)), 8);
+      }
     }
   }
   bool fail = false;

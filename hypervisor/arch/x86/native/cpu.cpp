@@ -133,9 +133,5 @@ void take_interrupts() {
   asm volatile("sti; nop; nop; cli" : : : "memory");
 }
 
-void invalidate_page(uint64_t address) {
-  asm volatile("invlpg (%0)" : : "r"(address) : "memory");
-}
-
 }  // namespace cpu
 }  // namespace hv

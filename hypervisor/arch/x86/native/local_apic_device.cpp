@@ -9,10 +9,10 @@ namespace hv::x86 {
 namespace {
 
 namespace reg {
-constexpr unsigned kId = 0x20, kTpr = 0x80, kEoi = 0xb0, kSpurious = 0xf0, kTmr = 0x180,
-                   kIcrLow = 0x300, kIcrHigh = 0x310, kLvtTimer = 0x320, kLvtThermal = 0x330,
-                   kLvtPerf = 0x340, kLvtLint0 = 0x350, kLvtLint1 = 0x360, kLvtError = 0x370,
-                   kTimerInitial = 0x380, kTimerCurrent = 0x390, kTimerDivide = 0x3e0;
+constexpr unsigned kTpr = 0x80, kEoi = 0xb0, kSpurious = 0xf0, kTmr = 0x180, kIcrLow = 0x300,
+                   kIcrHigh = 0x310, kLvtTimer = 0x320, kLvtThermal = 0x330, kLvtPerf = 0x340,
+                   kLvtLint0 = 0x350, kLvtLint1 = 0x360, kLvtError = 0x370, kTimerInitial = 0x380,
+                   kTimerCurrent = 0x390, kTimerDivide = 0x3e0;
 }
 constexpr uint32_t kMasked = 1 << 16, kTscDeadlineMode = 2 << 17, kNmiDelivery = 4 << 8;
 constexpr uint32_t kSoftwareEnable = 1 << 8, kDivideBy1 = 0xb;
@@ -86,7 +86,7 @@ void apic_arm_timer(uint64_t deadline) {
   const uint64_t now = read_tsc();
   const uint64_t delta = deadline > now ? deadline - now : 0;
   const auto ticks =
-      static_cast<uint64_t>((static_cast<unsigned __int128>(delta) * timer_ratio) >> 32) + 1;
+      static_cast<uint64_t>((static_cast<base::Uint128>(delta) * timer_ratio) >> 32) + 1;
   write(reg::kTimerInitial, ticks > 0xffffffff ? 0xffffffffu : static_cast<uint32_t>(ticks));
 }
 
@@ -108,9 +108,8 @@ void calibrate_clocks(const boot::BootInfo& info) {
   write(reg::kTimerInitial, 0);
   write(reg::kLvtTimer, host_vector::kTimer | (tsc_deadline ? kTscDeadlineMode : 0));
   time_scale.init(
-      static_cast<uint64_t>(static_cast<unsigned __int128>(tsc_ticks) * kPmTimerHz / passed));
-  timer_ratio =
-      static_cast<uint64_t>((static_cast<unsigned __int128>(apic_ticks) << 32) / tsc_ticks);
+      static_cast<uint64_t>(static_cast<base::Uint128>(tsc_ticks) * kPmTimerHz / passed));
+  timer_ratio = static_cast<uint64_t>((static_cast<base::Uint128>(apic_ticks) << 32) / tsc_ticks);
   log(LogLevel::info, "TSC {} kHz, APIC timer {} kHz{}", time_scale.tsc_hz / 1000,
       apic_ticks * kPmTimerHz / passed / 1000, x2apic ? ", x2APIC" : ", xAPIC");
 }

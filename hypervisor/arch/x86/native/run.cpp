@@ -83,10 +83,6 @@ void idle(X86Lp& lp) {
 
 }  // namespace
 
-Vcpu& current_vcpu() {
-  return *this_x86_lp().loaded;
-}
-
 void end_level_interrupt(uint8_t vector) {
   level_eoi(this_x86_lp(), vector);
 }

@@ -76,7 +76,6 @@ void init_vmcb(Vcpu& vcpu) {
   if (!root) v.intercept4 |= intercept4::kWbinvd;
   v.msrpm_base = image_address(root ? root_msrpm : child_msrpm).value();
   v.iopm_base = image_address(root ? root_iopm : child_iopm).value();
-  v.tsc_offset = vcpu.partition.tsc_offset;
   v.virtual_interrupt = VirtualInterrupt::Masking::kMask;
   v.nested_paging = 1;
   v.nested_cr3 = vcpu.partition.space.root().value();

@@ -161,7 +161,4 @@ struct NestedFault {  // EXITINFO1 of Exit::nested_page_fault
 inline constexpr size_t kMsrpmBytes = 2 * 4096;
 inline constexpr size_t kIopmBytes = 3 * 4096;
 
-// SVM features, CPUID 0x8000000a EDX.
-inline constexpr uint32_t kFeatureNextRip = 1u << 3, kFeatureDecodeAssists = 1u << 7;
-
 }  // namespace hv::svm

@@ -27,7 +27,9 @@ class GpaSpaceTest : public testing::Test {
   void destroy() {
     while (space_.root() != Spa()) {
       const auto result = space_.destroy();
-      if (!result) ASSERT_EQ(result.error(), Error::retry);
+      if (!result) {
+        ASSERT_EQ(result.error(), Error::retry);
+      }
     }
   }
 
@@ -210,7 +212,9 @@ TEST_F(GpaSpaceTest, AgreesWithAModel) {
       case 2: {
         const auto was = space_.unmap(Gpa::from_page(page));
         ASSERT_EQ(was.has_value(), model.contains(page));
-        if (was) EXPECT_EQ(was->spa.page(), model[page]);
+        if (was) {
+          EXPECT_EQ(was->spa.page(), model[page]);
+        }
         model.erase(page);
         break;
       }

@@ -48,8 +48,7 @@ class HypercallRaceTest : public testing::Test {
 class Processor {
  public:
   Processor(fake::Environment& env, unsigned index, uint64_t seed)
-      : env_(env),
-        lp_(env.lp(index)),
+      : lp_(env.lp(index)),
         vp_(*env.root().vp(VpIndex{index})),
         random_(seed),
         input_(Gpa(0x10000 + 0x2000 * index)),
@@ -148,7 +147,6 @@ class Processor {
     slot.compare_exchange_strong(expected, id);  // else it is the restart's to remove
   }
 
-  fake::Environment& env_;
   Lp& lp_;
   Vp& vp_;
   std::mt19937_64 random_;
@@ -178,7 +176,9 @@ TEST_F(HypercallRaceTest, EveryPageReturns) {
   env_.lp(0).enter_guest();
   for (bool done = false; !done;) {
     const Result<> result = partition_reset_root();
-    if (!result) ASSERT_EQ(result.error(), Error::retry);
+    if (!result) {
+      ASSERT_EQ(result.error(), Error::retry);
+    }
     done = result.has_value();
   }
   EXPECT_EQ(account(), before);
