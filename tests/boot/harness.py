@@ -3,8 +3,10 @@
 
 A Machine is one QEMU process: hvloader with the hypervisor, the stock kernel and its initrd as
 multiboot modules, or the same kernel bare. Everything waits for events with generous limits, the
-disk is never written (snapshot), and QEMU dies with its owner however that ends. Console and
-hypervisor log of every run stay in the preset's boot-logs folder."""
+disk is never written (snapshot), and QEMU dies with its owner however that ends. A machine that
+resets by itself, or whose hypervisor panics, fails its test at once; one that powers off with
+complaints of the driver or the hypervisor fails it too. Console and hypervisor log of every run stay
+in the preset's boot-logs folder."""
 import ctypes
 import os
 import re
@@ -28,6 +30,14 @@ KERNEL_WORDS = "console=ttyS0 root=/dev/nvme0n1 quiet no_timer_check"
 QUICK_INIT = "init=/usr/lib/partita/init"
 PROMPT = r"root@partita:[^\n]*# "
 PANIC = re.compile(r"hypervisor panic", re.IGNORECASE)
+ROOT_STARTS = "hvloader: entering the root partition"
+COMPLAINTS = "dmesg --notime --level=emerg,alert,crit,err,warn"
+# The driver says nothing at these levels but that something went wrong. What the kernel says about
+# a module from outside its tree is not the driver's word.
+UNSIGNED_MODULE = r"mshv: (?:loading out-of-tree module|module verification failed)"
+ROOT_TROUBLE = re.compile(rf"^(?!{UNSIGNED_MODULE})mshv:"
+                          r"|\bBUG:|\bOops\b|^WARNING: CPU|lockup|hung task|blocked for more than")
+HYPERVISOR_TROUBLE = re.compile(r"pages lost|touched the hypervisor's memory")
 
 
 class BootError(Exception):
@@ -35,8 +45,11 @@ class BootError(Exception):
 
 
 def nested_svm():
-    """Whether KVM may be used: the CPU says so and nesting is on. /dev/kvm is never opened: on some
-    machines it answers and then runs guests slower than the emulator does."""
+    """Whether KVM may be used: the CPU says so, nesting is on, and the device is ours (in a container
+    it often is not). /dev/kvm is never opened: on some machines it answers and then runs guests
+    slower than the emulator does."""
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return False
     try:
         with open("/proc/cpuinfo", encoding="ascii", errors="replace") as stream:
             svm = re.search(r"^flags\s*:.*\bsvm\b", stream.read(), re.MULTILINE)
@@ -61,8 +74,10 @@ class Machine:
 
     def __init__(self, name, bare=False, smp=2, memory="2G", cpu=None, kernel_words="",
                  quick_init=True, loader_words="", hypervisor_words="", extra=(), interactive=False,
-                 kvm=None, count=False, disk=True, kernel=None, initrd=None):
+                 kvm=None, count=False, disk=True, kernel=None, initrd=None, resets=False):
         self.name, self.bare, self.interactive = name, bare, interactive
+        # Resets that the test announces by restart(); else a reset ends QEMU, and so the wait.
+        self.resets, self.starts = resets or interactive, 1
         self.kernel = kernel or os.path.join(IMAGE, "vmlinuz")
         self.initrd = initrd or os.path.join(IMAGE, "initrd")
         self.loader = os.path.join(BUILD, "hypervisor", "hvloader")
@@ -98,6 +113,8 @@ class Machine:
         if self.disk:
             args += ["-drive", f"file={self.disk},if=none,id=disk,format=raw,snapshot=on",
                      "-device", "nvme,drive=disk,serial=partita"]
+        if not self.resets:
+            args += ["-no-reboot"]
         if self.count:  # the time stamp counter counts instructions: the same in every run
             args += ["-icount", "shift=0,sleep=off", "-rtc", "base=2026-01-01,clock=vm"]
         if self.bare:
@@ -121,6 +138,8 @@ class Machine:
         command = self.command()
         with open(os.path.join(LOGS, self.name + ".command"), "w", encoding="utf-8") as stream:
             stream.write(shlex.join(command) + "\n")
+        if os.path.exists(self.log_path):
+            os.unlink(self.log_path)  # QEMU empties it too, but not before the first look at it
         self.started = time.monotonic()
         pipe = None if self.interactive else subprocess.PIPE
         # QEMU's own words (a list of features that its software CPU lacks) are kept apart.
@@ -183,12 +202,19 @@ class Machine:
                 if match:
                     self.mark = match.end()
                     return match
-                raise BootError(self._story(f"the machine ended before: {pattern}"))
-            if PANIC.search(self.hypervisor_log()):
-                self._read(1)
-                raise BootError(self._story("the hypervisor panicked"))
+                raise BootError(self._story(f"the machine ended or reset before: {pattern}"))
+            self._watch()
             if time.monotonic() > deadline:
                 raise BootError(self._story(f"{seconds} s passed without: {pattern}"))
+
+    def _watch(self):
+        """Raises if the machine can do no more of what its test waits for, though QEMU runs on."""
+        log = self.hypervisor_log()
+        trouble = ("the hypervisor panicked" if PANIC.search(log) else
+                   "it started again by itself" if log.count(ROOT_STARTS) > self.starts else None)
+        if trouble:
+            self._read(1)
+            raise BootError(self._story(trouble))
 
     def seconds(self):
         """Since power-on."""
@@ -214,6 +240,7 @@ class Machine:
         """Waits until the machine powers itself off."""
         deadline = time.monotonic() + seconds
         while self._read(1):
+            self._watch()
             if time.monotonic() > deadline:
                 raise BootError(self._story(f"no power-off within {seconds} s"))
         self.process.wait()
@@ -240,12 +267,31 @@ class Machine:
             raise BootError(self._story(f"'{command}' in the root ended with {match.group(1)}"))
         return output
 
-    def restart(self, command, seconds=900):
-        """Runs a command that ends in a new boot of the root, and waits for its shell again."""
+    def complaints(self):
+        """Lines of the root's kernel and of the hypervisor that no healthy machine has."""
+        lines = [line for line in self.run(COMPLAINTS).splitlines() if ROOT_TROUBLE.search(line)]
+        return lines + [line for line in self.hypervisor_log().splitlines()
+                        if HYPERVISOR_TROUBLE.search(line)]
+
+    def check_health(self):
+        """Raises if there are any; a root without the hypervisor has none of the two to ask."""
+        if ROOT_STARTS not in self.hypervisor_log():
+            return
+        complaints = self.complaints()
+        if complaints:
+            raise BootError(self._story("complaints:\n" + "\n".join(complaints)))
+
+    def restart(self, command, seconds=900, resets=False):
+        """Runs a command that ends in a new boot of the root, and waits for its shell again. With
+        `resets` the whole machine starts again, else only the root's kernel."""
+        self.check_health()
+        self.starts += resets
         self.send(command + "\n")
         return self.shell(seconds)
 
-    def power_off(self, seconds=300):
+    def power_off(self, seconds=300, check=True):
+        if check:
+            self.check_health()
         self.send("exit\n" if self.quick_init else "systemctl poweroff\n")
         self.wait_end(seconds)
         if "Power down" not in self.text[self.mark:] or self.process.returncode:

@@ -19,7 +19,7 @@ def whole(checks, machine, after):
 
 
 def test(checks):
-    with harness.Machine("restart") as machine:
+    with harness.Machine("restart", resets=True) as machine:
         machine.shell(1200)
         machine.restart(KEXEC)
         whole(checks, machine, "kexec")
@@ -30,7 +30,7 @@ def test(checks):
                     "grep -q 'guest: load' /tmp/left", 1200)
         machine.restart(KEXEC)
         whole(checks, machine, "kexec beside a running VM")
-        machine.restart("sync; mount -o remount,ro / ; reboot -ff")
+        machine.restart("sync; mount -o remount,ro / ; reboot -ff", resets=True)
         whole(checks, machine, "reset")
         machine.power_off()
 

@@ -58,8 +58,6 @@ def test(checks):
             machine.run(f"kill $(cat /tmp/{name}.pid); wait $(cat /tmp/{name}.pid)", check=False)
             ending = machine.run(f"cat /tmp/{name}.end /tmp/{name}.log", check=False)
             checks.matches(rf"{name}: killed", ending, f"{name} was running until the end")
-        oops = machine.run("dmesg | grep -ciE 'BUG:|Oops|lockup|hung task'", check=False)
-        checks.that(oops == "0", "the root's kernel is unharmed")
         machine.power_off()
 
 
