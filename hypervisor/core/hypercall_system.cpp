@@ -22,6 +22,7 @@ enum PartitionCounter {
   kPartitionVirtualProcessors = 1,
   kPartitionDepositedPages = 5,
   kPartitionPartitionId = 26,
+  kPartitionFreePages = 500,  // ours: that list ends long before
 };
 enum VpCounter {
   kVpTotalRunTime = 1,
@@ -70,6 +71,7 @@ void fill_partition(uint64_t* counters, const Partition& partition) {
   counters[kPartitionVirtualProcessors] = count_vps(partition);
   counters[kPartitionDepositedPages] = partition.pool.total_pages();
   counters[kPartitionPartitionId] = partition.id.value();
+  counters[kPartitionFreePages] = partition.pool.free_pages();
 }
 
 void fill_vp(uint64_t* counters, const Vp& vp) {

@@ -47,7 +47,7 @@ constexpr HypercallRow kTable[] = {
     ROW(GetPartitionId, get_partition_id, none, kAccessPartitionId),
     ROW(GetNextChildPartition, get_next_child_partition, self, kCreatePartitions),
     ROW(DepositMemory, deposit_memory, child_or_self, kAccessMemoryPool),
-    ROW(WithdrawMemory, withdraw_memory, child, kAccessMemoryPool),
+    ROW(WithdrawMemory, withdraw_memory, child_or_self, kAccessMemoryPool),
     ROW(MapGpaPages, map_gpa_pages, child, kCreatePartitions),
     ROW(UnmapGpaPages, unmap_gpa_pages, child, kCreatePartitions),
     ROW(InstallIntercept, install_intercept, child, kCreatePartitions),

@@ -49,38 +49,53 @@ uint16_t PageDb::mappings(Spa page) const {
   return count <= kMaxMappings ? count : 0;
 }
 
-void PagePool::push(Spa page, uint64_t deposited) {
+void PagePool::keep(Spa begin, Spa end) {
+  kept_begin_ = begin;
+  kept_end_ = end;
+  for (Spa page = begin; page < end; page = page + kPageSize) push(page, 1);
+}
+
+void PagePool::push(Spa page, uint64_t added) {
   uint8_t* const bytes = direct_map<uint8_t>(page);
   std::memset(bytes, 0, kPageSize);
   base::Guard guard(lock_);
-  std::memcpy(bytes, &head_, sizeof(head_));
-  head_ = page;
+  Stack& stack = page >= kept_begin_ && page < kept_end_ ? kept_ : deposited_;
+  std::memcpy(bytes, &stack.head, sizeof(stack.head));
+  stack.head = page;
+  ++stack.pages;
   free_.fetch_add(1, std::memory_order_relaxed);
-  total_.fetch_add(deposited, std::memory_order_relaxed);
+  total_.fetch_add(added, std::memory_order_relaxed);
 }
 
-Result<Spa> PagePool::pop(uint64_t withdrawn, Error empty) {
-  base::Guard guard(lock_);
-  if (free_pages() == 0) return fail(empty);
-  const Spa page = head_;
-  std::memcpy(&head_, direct_map(page), sizeof(head_));
-  std::memset(direct_map(page), 0, sizeof(head_));
+Spa PagePool::pop(Stack& stack) {
+  const Spa page = stack.head;
+  std::memcpy(&stack.head, direct_map(page), sizeof(stack.head));
+  std::memset(direct_map(page), 0, sizeof(stack.head));
+  --stack.pages;
   free_.fetch_sub(1, std::memory_order_relaxed);
-  total_.fetch_sub(withdrawn, std::memory_order_relaxed);
   return page;
 }
 
 Result<Spa> PagePool::allocate() {
-  return pop(0, Error::insufficient_memory);
+  base::Guard guard(lock_);
+  Stack& stack = kept_.pages != 0 ? kept_ : deposited_;
+  if (stack.pages == 0) return fail(Error::insufficient_memory);
+  return pop(stack);
 }
+
 void PagePool::free(Spa page) {
   push(page, 0);
 }
+
 void PagePool::deposit(Spa page) {
   push(page, 1);
 }
+
 Result<Spa> PagePool::withdraw() {
-  return pop(1, Error::no_resources);
+  base::Guard guard(lock_);
+  if (deposited_.pages == 0) return fail(Error::no_resources);
+  total_.fetch_sub(1, std::memory_order_relaxed);
+  return pop(deposited_);
 }
 
 }  // namespace hv

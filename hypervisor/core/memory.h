@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Physical pages. The page database knows for every frame of RAM who owns it and how many child
 // mappings it has; a page pool holds the zeroed pages that a partition's parent deposited (the
-// root's pool starts with the boot reserve). There is no other allocator in the hypervisor.
+// root's pool also has the boot reserve). There is no other allocator in the hypervisor.
 #pragma once
 
 #include <atomic>
@@ -55,14 +55,17 @@ class PageDb {
 
 extern PageDb page_db;
 
-// A stack of free pages linked through their first bytes. Pages are zeroed when they enter it and
-// leave it zeroed.
+// Stacks of free pages linked through their first bytes: pages that the pool keeps for good, which
+// are used first, and pages that the parent deposited, which may be withdrawn. Pages are zeroed
+// when they enter the pool and leave it zeroed.
 class PagePool {
  public:
   PagePool() = default;
   PagePool(const PagePool&) = delete;
   PagePool& operator=(const PagePool&) = delete;
 
+  // Gives the pool the pages of [begin, end) to keep. Once, before anything else.
+  void keep(Spa begin, Spa end);
   // Error: insufficient_memory.
   Result<Spa> allocate();
   void free(Spa page);
@@ -74,11 +77,17 @@ class PagePool {
   uint64_t total_pages() const { return total_.load(std::memory_order_relaxed); }
 
  private:
-  void push(Spa page, uint64_t deposited);
-  Result<Spa> pop(uint64_t withdrawn, Error empty);
+  struct Stack {
+    Spa head;
+    uint64_t pages = 0;
+  };
+  void push(Spa page, uint64_t added);
+  Spa pop(Stack& stack) HV_REQUIRES(lock_);
 
   base::SpinLock lock_{60};
-  Spa head_ HV_GUARDED_BY(lock_);  // valid while free_ is not zero
+  Spa kept_begin_, kept_end_;
+  Stack kept_ HV_GUARDED_BY(lock_);
+  Stack deposited_ HV_GUARDED_BY(lock_);
   std::atomic<uint64_t> free_{0};
   std::atomic<uint64_t> total_{0};
 };

@@ -30,7 +30,6 @@ uint64_t last_id HV_GUARDED_BY(table_lock) = 0;
 // The root's second-level tables have pages of their own, enough for every 4 KB page of RAM, so
 // that taking a page out of the root's map and putting it back cannot fail for want of a table.
 PagePool root_tables;
-Spa reserve_begin, reserve_end;
 
 class Teardown {
  public:
@@ -363,20 +362,17 @@ Partition& create_root_partition(uint64_t reserve_base, uint64_t reserve_bytes) 
   }
   new (&root_tables) PagePool();
 
-  reserve_begin = Spa(reserve_base);
-  reserve_end = reserve_begin + reserve_bytes;
-  const uint64_t pages = reserve_bytes / kPageSize;
+  const Spa begin(reserve_base), end = begin + reserve_bytes;
   uint64_t for_tables = root_table_pages(page_db.frames());
-  if (for_tables > pages / 2) for_tables = pages / 2;
-  Spa page = reserve_begin + kPageSize;
-  const auto root = link([&](PartitionId id) {
-    return new (direct_map(reserve_begin)) Partition(id, nullptr, &root_tables);
-  });
+  if (for_tables > reserve_bytes / kPageSize / 2) for_tables = reserve_bytes / kPageSize / 2;
+  const Spa tables = begin + kPageSize, rest = tables + for_tables * kPageSize;
+  root_tables.keep(tables, rest);
+  const auto root = link(
+      [&](PartitionId id) { return new (direct_map(begin)) Partition(id, nullptr, &root_tables); });
   HV_ASSERT(root && (*root)->id == kRootPartitionId);
   root_partition = *root;
-  for (uint64_t i = 1; i < pages; ++i, page = page + kPageSize)
-    (i <= for_tables ? root_tables : root_partition->pool).deposit(page);
-  for (page = reserve_begin; page < reserve_end; page = page + kPageSize)
+  root_partition->pool.keep(rest, end);
+  for (Spa page = begin; page < end; page = page + kPageSize)
     if (!page_db.owned_by_hypervisor(page)) HV_ASSERT(page_db.acquire(page));
   HV_ASSERT(root_partition->space.init());
   root_partition->tsc_base = 0;
@@ -394,23 +390,7 @@ Result<> partition_reset_root() {
   }
   root_partition->ports.destroy(*root_partition);
   free_root_pages();
-  PagePool& pool = root_partition->pool;
-  Spa kept;
-  for (uint64_t left = pool.free_pages(); left != 0; --left) {
-    const Result<Spa> page = pool.withdraw();
-    if (!page) break;
-    if (*page >= reserve_begin && *page < reserve_end) {
-      *direct_map<Spa>(*page) = kept;
-      kept = *page;
-    } else {
-      return_to_root(*page);
-    }
-  }
-  while (kept != Spa()) {
-    const Spa next = *direct_map<Spa>(kept);
-    pool.deposit(kept);
-    kept = next;
-  }
+  while (const Result<Spa> page = root_partition->pool.withdraw()) return_to_root(*page);
   return {};
 }
 

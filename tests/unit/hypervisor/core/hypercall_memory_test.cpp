@@ -4,6 +4,7 @@
 #include <map>
 #include <numeric>
 #include <random>
+#include <set>
 
 #include "abi/tlfs/partition.h"
 #include "hypervisor/core/guest_memory.h"
@@ -111,12 +112,24 @@ TEST_F(HypercallMemoryTest, DepositRefusesWhatIsNotTheRootsOwn) {
   EXPECT_TRUE(env_.root().space.lookup(Gpa::from_page(0x700)));
 }
 
-TEST_F(HypercallMemoryTest, RootDepositsToItselfButWithdrawsNothing) {
-  const uint64_t before = env_.root().pool.free_pages();
-  EXPECT_TRUE(deposit(abi::kHvPartitionIdSelf, free_pages(2)).ok());
-  EXPECT_EQ(env_.root().pool.free_pages(), before + 2);
+TEST_F(HypercallMemoryTest, RootWithdrawsWhatItDepositedAndNothingOfTheReserve) {
+  PagePool& pool = env_.root().pool;
+  const uint64_t reserve = pool.total_pages();
+  std::vector<Spa> used;
+  while (const auto page = pool.allocate()) used.push_back(*page);
+  const auto mine = free_pages(3);
+  ASSERT_TRUE(deposit(abi::kHvPartitionIdSelf, mine).ok());
+  used.push_back(*pool.allocate());
+  // The order in which pages become free is no matter: one of mine, then all of the reserve.
+  for (; !used.empty(); used.pop_back()) pool.free(used.back());
   const abi::HvInputWithdrawMemory in{1, {}};
-  EXPECT_EQ(call(*root_, counted(HvCallWithdrawMemory, in, 1)).status, HvStatus::kAccessDenied);
+  const Reply reply = call(*root_, counted(HvCallWithdrawMemory, in, 10, 80));
+  EXPECT_EQ(reply.status, HvStatus::kNoResources);
+  ASSERT_EQ(reply.reps, 3u);
+  const std::set got{reply.as<uint64_t>(0), reply.as<uint64_t>(1), reply.as<uint64_t>(2)};
+  EXPECT_EQ(got, std::set(mine.begin(), mine.end()));
+  EXPECT_EQ(pool.total_pages(), reserve);
+  EXPECT_TRUE(env_.root().space.lookup(Gpa::from_page(mine[0])));
 }
 
 TEST_F(HypercallMemoryTest, WithdrawEndsWithNoResources) {

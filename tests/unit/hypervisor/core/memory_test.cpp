@@ -103,6 +103,23 @@ TEST(PagePool, PagesComeOutZeroedAndEachOnce) {
   EXPECT_EQ(pool.total_pages(), 7u);
 }
 
+TEST(PagePool, KeepsWhatWasNotDepositedAndUsesItFirst) {
+  fake::Environment env(kSmall);
+  PagePool pool;
+  pool.keep(page(4), page(6));
+  pool.deposit(page(3));
+  pool.deposit(page(6));
+  EXPECT_EQ(pool.total_pages(), 4u);
+  const std::set<uint64_t> first{pool.allocate()->page(), pool.allocate()->page()};
+  EXPECT_EQ(first, (std::set<uint64_t>{4, 5}));
+  pool.free(page(5));
+  EXPECT_EQ(*pool.withdraw(), page(6));
+  EXPECT_EQ(*pool.withdraw(), page(3));
+  EXPECT_EQ(pool.withdraw().error(), Error::no_resources);
+  EXPECT_EQ(pool.free_pages(), 1u);
+  EXPECT_EQ(pool.total_pages(), 2u);
+}
+
 TEST(PooledPage, ReturnsToThePoolUnlessReleased) {
   fake::Environment env(kSmall);
   PagePool pool;
