@@ -52,6 +52,7 @@ struct mshv_vp {
 	void *register_page;
 	u64 register_pfn;
 	bool kicked; /* an intercept message arrived; set by the interrupt handler */
+	bool broken; /* a message never came: it could be taken for that of another intercept */
 	wait_queue_head_t wait;
 };
 

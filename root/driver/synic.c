@@ -16,6 +16,7 @@
 #include <linux/percpu.h>
 #include <linux/random.h>
 #include <linux/rcupdate.h>
+#include <linux/workqueue.h>
 
 #include <asm/irq_vectors.h>
 #include <asm/msr.h>
@@ -30,13 +31,18 @@ struct synic_page {
 
 enum { PAGE_MESSAGES, PAGE_EVENT_FLAGS, PAGE_EVENT_RINGS, PAGE_COUNT };
 
+/* Doorbells rung before whatever else the CPU has to do gets a turn. */
+#define RING_BUDGET (4 * HV_SYNIC_EVENT_RING_MESSAGE_COUNT)
+
 struct cpu_synic {
 	struct synic_page pages[PAGE_COUNT];
 	u32 ring_tail; /* where the next doorbell is expected */
+	struct work_struct ring_rest;
 };
 
 static DEFINE_PER_CPU(struct cpu_synic, cpu_synic);
 static int cpuhp_state = -1;
+static bool cpus_stay; /* from the last one's start to the stop of all */
 
 /* Takes a port id from the ring: looks at @span entries from the tail on. 0: none there. */
 static u32 ring_take(struct hv_synic_event_ring *ring, u32 *tail, u32 span)
@@ -59,36 +65,55 @@ static u32 ring_take(struct hv_synic_event_ring *ring, u32 *tail, u32 span)
 /*
  * Rings every doorbell in the queue, then lets the hypervisor signal again and looks once more for
  * what came in between. A first look at an empty tail means that the hypervisor and we disagree
- * where the queue goes on (the page was re-enabled): search all of it.
+ * where the queue goes on (the page was re-enabled): search all of it. Interrupts are off.
+ * True: there was no end of them (guests ring on other processors meanwhile). The hypervisor stays
+ * silent then, so the caller has to come back.
  */
-static void ring_doorbells(struct cpu_synic *synic)
+static bool ring_doorbells(struct cpu_synic *synic)
 {
 	struct hv_synic_event_ring_page *page = synic->pages[PAGE_EVENT_RINGS].va;
 	struct hv_synic_event_ring *ring = &page->sint_event_ring[HV_SYNIC_DOORBELL_SINT_INDEX];
 	u32 span = HV_SYNIC_EVENT_RING_MESSAGE_COUNT;
+	u32 rung = 0;
 	u32 port;
 
 	if (!page)
-		return;
-	for (;;) {
-		while ((port = ring_take(ring, &synic->ring_tail, span))) {
-			mshv_doorbell_ring(port);
-			span = 1;
-		}
-		if (READ_ONCE(ring->ring_full)) {
+		return false;
+	while (rung < RING_BUDGET) {
+		port = ring_take(ring, &synic->ring_tail, span);
+		if (!port && READ_ONCE(ring->ring_full)) {
 			WRITE_ONCE(ring->ring_full, 0);
 			hv_do_fast_hypercall8(HVCALL_NOTIFY_PORT_RING_EMPTY,
 					      HV_SYNIC_DOORBELL_SINT_INDEX);
-			continue;
+			port = ring_take(ring, &synic->ring_tail, span);
 		}
-		WRITE_ONCE(ring->signal_masked, 0);
-		mb(); /* the unmask is seen before the last look is taken */
-		port = ring_take(ring, &synic->ring_tail, span);
-		if (!port)
-			return;
-		WRITE_ONCE(ring->signal_masked, 1);
+		if (!port) {
+			WRITE_ONCE(ring->signal_masked, 0);
+			mb(); /* the unmask is seen before the last look is taken */
+			port = ring_take(ring, &synic->ring_tail, span);
+			if (!port)
+				return false;
+			WRITE_ONCE(ring->signal_masked, 1);
+		}
 		mshv_doorbell_ring(port);
+		span = 1;
+		rung++;
 	}
+	return true;
+}
+
+/* A work item of the CPU: other tasks have their turn between two of these. */
+static void ring_rest(struct work_struct *work)
+{
+	struct cpu_synic *synic = container_of(work, struct cpu_synic, ring_rest);
+	unsigned long flags;
+	bool more;
+
+	local_irq_save(flags);
+	more = ring_doorbells(synic);
+	local_irq_restore(flags);
+	if (more)
+		queue_work_on(smp_processor_id(), system_highpri_wq, work);
 }
 
 /* Payload {u32 vp}: the intercept itself is in the VP's message page. */
@@ -142,8 +167,8 @@ static void handle_message(struct cpu_synic *synic, const struct hv_message *msg
 		kick_vp(msg->header.sender, words[0]);
 		break;
 	case HVMSG_SYNIC_SINT_INTERCEPT:
-		if (words[0] == HV_SYNIC_DOORBELL_SINT_INDEX)
-			ring_doorbells(synic);
+		if (words[0] == HV_SYNIC_DOORBELL_SINT_INDEX && ring_doorbells(synic))
+			queue_work_on(smp_processor_id(), system_highpri_wq, &synic->ring_rest);
 		break;
 	case HVMSG_X64_APIC_EOI:
 		ack_irqfds(msg->header.sender, words[1]);
@@ -232,7 +257,12 @@ static void mask_sint(u32 index)
 	wrmsrl(HV_REGISTER_SINT0 + index, value | HV_SYNIC_SINT_MASKED);
 }
 
-/* Hotplug callbacks: on the CPU itself, in its thread, with interrupts on. */
+/*
+ * Hotplug callbacks: on the CPU itself, in its thread, with interrupts on.
+ *
+ * A root's CPU cannot leave: this kernel frees its hypercall pages before it moves its device
+ * interrupts away, which takes a hypercall, and dies. Whoever asks is refused before that.
+ */
 static int synic_offline(unsigned int cpu)
 {
 	struct cpu_synic *synic = this_cpu_ptr(&cpu_synic);
@@ -240,11 +270,14 @@ static int synic_offline(unsigned int cpu)
 	u64 value;
 	int i;
 
+	if (READ_ONCE(cpus_stay))
+		return -EBUSY;
 	mask_sint(HV_SYNIC_DOORBELL_SINT_INDEX);
 	mask_sint(HV_SYNIC_INTERCEPTION_SINT_INDEX);
 
 	/* What is queued here already belongs to somebody. */
 	take_messages();
+	cancel_work_sync(&synic->ring_rest);
 	local_irq_save(flags);
 	ring_doorbells(synic);
 	local_irq_restore(flags);
@@ -268,6 +301,7 @@ static int synic_online(unsigned int cpu)
 	u64 value;
 	int i, ret;
 
+	INIT_WORK(&synic->ring_rest, ring_rest);
 	if (!(ms_hyperv.hints & HV_DEPRECATING_AEOI_RECOMMENDED))
 		sint |= HV_SYNIC_SINT_AUTO_EOI; /* then the stub of f3 sends no EOI */
 
@@ -303,6 +337,7 @@ int mshv_synic_start(void)
 		return ret;
 	}
 	cpuhp_state = ret;
+	WRITE_ONCE(cpus_stay, true);
 	return 0;
 }
 
@@ -311,6 +346,7 @@ void mshv_synic_stop(void)
 {
 	if (cpuhp_state < 0)
 		return;
+	WRITE_ONCE(cpus_stay, false);
 	cpuhp_remove_state(cpuhp_state);
 	cpuhp_state = -1;
 	synchronize_rcu(); /* the stub looks at its slot twice: first let the last interrupts end */

@@ -55,17 +55,24 @@ static int interrupt_vp(struct mshv_vp *vp)
 		return ret;
 	if (!(intercepted & 1))
 		return -EINTR;
-	if (!wait_event_timeout(vp->wait, READ_ONCE(vp->kicked) || READ_ONCE(vp->partition->dead),
-				MESSAGE_TIMEOUT))
-		pr_err_ratelimited("partition %llu VP %u: an intercept came without its message\n",
-				   vp->partition->id, vp->index);
-	return 0;
+	if (wait_event_timeout(vp->wait, READ_ONCE(vp->kicked) || READ_ONCE(vp->partition->dead),
+			       MESSAGE_TIMEOUT))
+		return 0;
+	pr_err_ratelimited("partition %llu VP %u: an intercept came without its message\n",
+			   vp->partition->id, vp->index);
+	vp->broken = true;
+	return -EIO;
 }
 
-static int run_once(struct mshv_vp *vp)
+/* Until the next intercept, whose message is in the VP's page then. Caller holds vp->lock. */
+static int run_vp(struct mshv_vp *vp)
 {
 	int ret;
 
+	if (vp->broken)
+		return -EIO;
+	if (signal_pending(current))
+		return -EINTR;
 	/* A late message of an earlier run must not end this one. */
 	WRITE_ONCE(vp->kicked, false);
 	ret = set_suspend(vp, false);
@@ -77,28 +84,12 @@ static int run_once(struct mshv_vp *vp)
 	return READ_ONCE(vp->partition->dead) ? -ENODEV : ret;
 }
 
-/* True if the message is the EOI of an interrupt whose irqfd wants to know, and nobody else. */
-static bool is_consumed_eoi(struct mshv_vp *vp)
+static int run_and_report(struct mshv_vp *vp, void __user *umessage)
 {
-	const struct hv_message *msg = vp->intercept_page;
-	const u32 *eoi = (const u32 *)msg->u.payload; /* VP, vector */
+	int ret = run_vp(vp);
 
-	return READ_ONCE(msg->header.message_type) == HVMSG_X64_APIC_EOI &&
-	       mshv_irqfd_ack(vp->partition, READ_ONCE(eoi[1]));
-}
-
-static int run_vp(struct mshv_vp *vp, void __user *umessage)
-{
-	int ret;
-
-	do {
-		if (signal_pending(current))
-			return -EINTR;
-		ret = run_once(vp);
-		if (ret)
-			return ret;
-	} while (is_consumed_eoi(vp));
-
+	if (ret)
+		return ret;
 	return copy_to_user(umessage, vp->intercept_page, MSHV_RUN_VP_BUF_SZ) ? -EFAULT : 0;
 }
 
@@ -106,7 +97,7 @@ static long vp_call(struct mshv_vp *vp, unsigned int cmd, void __user *uargs)
 {
 	switch (cmd) {
 	case MSHV_RUN_VP:
-		return run_vp(vp, uargs);
+		return run_and_report(vp, uargs);
 	case MSHV_GET_VP_STATE:
 		return mshv_vp_state(vp, uargs, false);
 	case MSHV_SET_VP_STATE:
