@@ -103,12 +103,13 @@ enum {
 /*
  * MSHV_IRQFD: an eventfd whose every signal asserts the interrupt that MSHV_SET_MSI_ROUTING gave to
  * gsi (none yet: nothing happens). With RESAMPLE the route must exist and be level triggered, and
- * resamplefd is signalled at the guest's EOI. EBUSY for an eventfd in use by this partition.
+ * resamplefd is signalled at the guest's EOI. EBUSY for an eventfd in use by this partition, ENOSPC
+ * beyond 4096 irqfds or 64 with RESAMPLE.
  */
 struct mshv_user_irqfd {
 	__s32 fd;
 	__s32 resamplefd;
-	__u32 gsi;
+	__u32 gsi;   /* < 4096 */
 	__u32 flags; /* 1 << MSHV_IRQFD_BIT_* */
 };
 

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * irqfds: an eventfd's signal becomes a virtual interrupt, and the guest's EOI of a level interrupt
- * becomes a signal of the resample eventfd. An irqfd keeps the route of its GSI as one word, which
- * SET_MSI_ROUTING replaces under the partition's lock and the signal path reads without one.
+ * becomes a signal of the resample eventfd. A GSI's route is one word of the partition's table,
+ * which SET_MSI_ROUTING writes under the partition's lock and the signal path reads without one.
+ *
+ * How many irqfds a partition may have bounds what its owner can make others wait for: they are
+ * looked at with interrupts off, those with a resample eventfd at each end of a level interrupt.
  *
  * An irqfd ends in three steps: off the list (irqfds_lock), which decides who ends it; then, in a
  * work item because an eventfd may close under its own wait queue lock, off the eventfd's queue;
@@ -35,11 +38,14 @@
 #define MSI_DATA_TYPE GENMASK(10, 8)
 #define MSI_DATA_VECTOR GENMASK(7, 0)
 
+#define MAX_IRQFDS MSHV_MAX_GUEST_IRQS
+#define MAX_RESAMPLERS 64 /* level interrupts are few: an I/O APIC has 24 pins */
+
 struct irqfd {
 	struct mshv_partition *partition;
 	struct list_head node;
-	u32 gsi;
-	u64 route;
+	struct list_head resample_node; /* if there is a resample eventfd */
+	u32 gsi; /* < MSHV_MAX_GUEST_IRQS */
 	struct eventfd_ctx *eventfd;
 	struct eventfd_ctx *resample; /* or NULL */
 	wait_queue_entry_t wait;
@@ -60,29 +66,25 @@ void mshv_irqfd_module_exit(void)
 	destroy_workqueue(end_wq);
 }
 
-static u64 find_route(const struct mshv_partition *pt, u32 gsi)
+static u64 route_of(const struct mshv_user_irq_entry *e)
 {
-	u32 i;
+	return ROUTE_VALID |
+	       FIELD_PREP(ROUTE_DEST, FIELD_GET(MSI_ADDRESS_DEST, e->address_lo)) |
+	       FIELD_PREP(ROUTE_LOGICAL, FIELD_GET(MSI_ADDRESS_LOGICAL, e->address_lo)) |
+	       FIELD_PREP(ROUTE_LEVEL, FIELD_GET(MSI_DATA_LEVEL, e->data)) |
+	       FIELD_PREP(ROUTE_TYPE, FIELD_GET(MSI_DATA_TYPE, e->data)) |
+	       FIELD_PREP(ROUTE_VECTOR, FIELD_GET(MSI_DATA_VECTOR, e->data));
+}
 
-	for (i = 0; i < pt->nr_routes; i++) {
-		const struct mshv_user_irq_entry *e = &pt->routes[i];
-
-		if (e->gsi != gsi)
-			continue;
-		return ROUTE_VALID |
-		       FIELD_PREP(ROUTE_DEST, FIELD_GET(MSI_ADDRESS_DEST, e->address_lo)) |
-		       FIELD_PREP(ROUTE_LOGICAL, FIELD_GET(MSI_ADDRESS_LOGICAL, e->address_lo)) |
-		       FIELD_PREP(ROUTE_LEVEL, FIELD_GET(MSI_DATA_LEVEL, e->data)) |
-		       FIELD_PREP(ROUTE_TYPE, FIELD_GET(MSI_DATA_TYPE, e->data)) |
-		       FIELD_PREP(ROUTE_VECTOR, FIELD_GET(MSI_DATA_VECTOR, e->data));
-	}
-	return 0;
+static u64 get_route(const struct irqfd *irqfd)
+{
+	return READ_ONCE(irqfd->partition->routes[irqfd->gsi]);
 }
 
 /* Any context. An interrupt that the hypervisor refuses is lost, like an MSI to nowhere. */
 static void assert_interrupt(const struct irqfd *irqfd)
 {
-	u64 route = READ_ONCE(irqfd->route);
+	u64 route = get_route(irqfd);
 	struct hv_input_assert_virtual_interrupt in;
 
 	if (!(route & ROUTE_VALID))
@@ -101,24 +103,19 @@ static void assert_interrupt(const struct irqfd *irqfd)
 	});
 }
 
-/* The guest ended a level interrupt: true if a resampler was told. Any context. */
-bool mshv_irqfd_ack(struct mshv_partition *pt, u32 vector)
+/* The guest ended a level interrupt. Any context. */
+void mshv_irqfd_ack(struct mshv_partition *pt, u32 vector)
 {
 	struct irqfd *irqfd;
-	bool found = false;
 
 	rcu_read_lock();
-	list_for_each_entry_rcu(irqfd, &pt->irqfds, node) {
-		u64 route = READ_ONCE(irqfd->route);
+	list_for_each_entry_rcu(irqfd, &pt->resamplers, resample_node) {
+		u64 route = get_route(irqfd);
 
-		if (irqfd->resample && route & ROUTE_LEVEL &&
-		    FIELD_GET(ROUTE_VECTOR, route) == vector) {
+		if (route & ROUTE_LEVEL && FIELD_GET(ROUTE_VECTOR, route) == vector)
 			eventfd_signal(irqfd->resample, 1);
-			found = true;
-		}
 	}
 	rcu_read_unlock();
-	return found;
 }
 
 static void end_irqfd(struct work_struct *work)
@@ -137,7 +134,14 @@ static void end_irqfd(struct work_struct *work)
 /* Caller holds irqfds_lock and found the irqfd on the list. */
 static void start_end(struct irqfd *irqfd)
 {
+	struct mshv_partition *pt = irqfd->partition;
+
 	list_del_rcu(&irqfd->node);
+	pt->nr_irqfds--;
+	if (irqfd->resample) {
+		list_del_rcu(&irqfd->resample_node);
+		pt->nr_resamplers--;
+	}
 	queue_work(end_wq, &irqfd->end);
 }
 
@@ -176,28 +180,47 @@ static void irqfd_queue(struct file *file, wait_queue_head_t *queue, poll_table 
 	add_wait_queue_priority(queue, &irqfd->wait);
 }
 
-/* Enters the list unless the eventfd is in use. Caller holds pt->lock. */
-static int list_irqfd(struct mshv_partition *pt, struct irqfd *irqfd)
+/* Caller holds irqfds_lock. */
+static int may_list(const struct mshv_partition *pt, const struct irqfd *irqfd)
 {
-	struct irqfd *other;
-	int ret = 0;
+	const struct irqfd *other;
 
-	spin_lock_irq(&pt->irqfds_lock);
+	if (pt->nr_irqfds == MAX_IRQFDS || (irqfd->resample && pt->nr_resamplers == MAX_RESAMPLERS))
+		return -ENOSPC;
 	list_for_each_entry(other, &pt->irqfds, node)
 		if (other->eventfd == irqfd->eventfd)
-			ret = -EBUSY;
-	if (!ret)
+			return -EBUSY;
+	return 0;
+}
+
+/* Enters the lists unless they are full or the eventfd is in use. Caller holds pt->lock. */
+static int list_irqfd(struct mshv_partition *pt, struct irqfd *irqfd)
+{
+	int ret;
+
+	spin_lock_irq(&pt->irqfds_lock);
+	ret = may_list(pt, irqfd);
+	if (!ret) {
 		list_add_rcu(&irqfd->node, &pt->irqfds);
+		pt->nr_irqfds++;
+		if (irqfd->resample) {
+			list_add_rcu(&irqfd->resample_node, &pt->resamplers);
+			pt->nr_resamplers++;
+		}
+	}
 	spin_unlock_irq(&pt->irqfds_lock);
 	return ret;
 }
 
 static int assign(struct mshv_partition *pt, const struct mshv_user_irqfd *args)
 {
-	struct fd f = fdget(args->fd);
 	struct irqfd *irqfd;
+	struct fd f;
 	int ret;
 
+	if (args->gsi >= MSHV_MAX_GUEST_IRQS)
+		return -EINVAL;
+	f = fdget(args->fd);
 	if (!f.file)
 		return -EBADF;
 	irqfd = kzalloc(sizeof(*irqfd), GFP_KERNEL_ACCOUNT);
@@ -207,7 +230,6 @@ static int assign(struct mshv_partition *pt, const struct mshv_user_irqfd *args)
 	}
 	irqfd->partition = pt;
 	irqfd->gsi = args->gsi;
-	irqfd->route = find_route(pt, args->gsi);
 	INIT_WORK(&irqfd->end, end_irqfd);
 	init_waitqueue_func_entry(&irqfd->wait, irqfd_wakeup);
 	init_poll_funcptr(&irqfd->poll, irqfd_queue);
@@ -219,7 +241,7 @@ static int assign(struct mshv_partition *pt, const struct mshv_user_irqfd *args)
 	}
 	if (args->flags & BIT(MSHV_IRQFD_BIT_RESAMPLE)) {
 		ret = -EINVAL;
-		if (!(irqfd->route & ROUTE_LEVEL))
+		if (!(get_route(irqfd) & ROUTE_LEVEL))
 			goto put_eventfd;
 		irqfd->resample = eventfd_ctx_fdget(args->resamplefd);
 		if (IS_ERR(irqfd->resample)) {
@@ -289,52 +311,49 @@ void mshv_irqfds_release(struct mshv_partition *pt)
 	end_matching(pt, NULL, 0);
 }
 
-static int check_routes(const struct mshv_user_irq_entry *routes, u32 nr)
+/* The table that @entries make, or an error. */
+static u64 *parse_routes(const struct mshv_user_irq_entry *entries, u32 nr)
 {
-	unsigned long *seen = bitmap_zalloc(MSHV_MAX_GUEST_IRQS, GFP_KERNEL);
-	int ret = 0;
+	u64 *routes = kvcalloc(MSHV_MAX_GUEST_IRQS, sizeof(*routes), GFP_KERNEL);
 	u32 i;
 
-	if (!seen)
-		return -ENOMEM;
-	for (i = 0; i < nr && !ret; i++)
-		if (routes[i].gsi >= MSHV_MAX_GUEST_IRQS || routes[i].address_hi ||
-		    __test_and_set_bit(routes[i].gsi, seen))
-			ret = -EINVAL;
-	bitmap_free(seen);
-	return ret;
+	if (!routes)
+		return ERR_PTR(-ENOMEM);
+	for (i = 0; i < nr; i++) {
+		const struct mshv_user_irq_entry *e = &entries[i];
+
+		if (e->gsi >= MSHV_MAX_GUEST_IRQS || e->address_hi || routes[e->gsi]) {
+			kvfree(routes);
+			return ERR_PTR(-EINVAL);
+		}
+		routes[e->gsi] = route_of(e);
+	}
+	return routes;
 }
 
 int mshv_set_msi_routing(struct mshv_partition *pt, const void __user *uargs)
 {
 	const struct mshv_user_irq_table __user *utable = uargs;
-	struct mshv_user_irq_entry *routes = NULL, *old;
+	struct mshv_user_irq_entry *entries = NULL;
 	struct mshv_user_irq_table args;
-	struct irqfd *irqfd;
-	int ret;
+	u64 *routes;
+	u32 i;
 
 	if (copy_from_user(&args, uargs, sizeof(args)))
 		return -EFAULT;
 	if (args.nr > MSHV_MAX_GUEST_IRQS || args.rsvd)
 		return -EINVAL;
 	if (args.nr) {
-		routes = vmemdup_user(utable->entries, array_size(args.nr, sizeof(*routes)));
-		if (IS_ERR(routes))
-			return PTR_ERR(routes);
-		ret = check_routes(routes, args.nr);
-		if (ret) {
-			kvfree(routes);
-			return ret;
-		}
+		entries = vmemdup_user(utable->entries, array_size(args.nr, sizeof(*entries)));
+		if (IS_ERR(entries))
+			return PTR_ERR(entries);
 	}
-
-	old = pt->routes;
-	pt->routes = routes;
-	pt->nr_routes = args.nr;
-	spin_lock_irq(&pt->irqfds_lock);
-	list_for_each_entry(irqfd, &pt->irqfds, node)
-		WRITE_ONCE(irqfd->route, find_route(pt, irqfd->gsi));
-	spin_unlock_irq(&pt->irqfds_lock);
-	kvfree(old);
+	routes = parse_routes(entries, args.nr);
+	kvfree(entries);
+	if (IS_ERR(routes))
+		return PTR_ERR(routes);
+	for (i = 0; i < MSHV_MAX_GUEST_IRQS; i++)
+		WRITE_ONCE(pt->routes[i], routes[i]);
+	kvfree(routes);
 	return 0;
 }

@@ -6,7 +6,7 @@
  *   mshv_partition.lock (mutex)    everything of the partition that is not named below
  *   mshv_vp.lock (mutex)           one caller per VP; never taken before the partition's
  *   eventfd's wait queue lock      held by eventfd when it calls irqfd_wakeup()
- *   mshv_partition.irqfds_lock     irqfd list; its readers use RCU
+ *   mshv_partition.irqfds_lock     irqfd lists; their readers use RCU
  *   partitions_lock (partition.c)  partition table; its readers use RCU
  * The interrupt handler takes none of them: it finds partitions, VPs, irqfds and doorbells under
  * rcu_read_lock(), and who frees one of those waits for a grace period first.
@@ -71,10 +71,12 @@ struct mshv_partition {
 	struct completion async; /* of the one SetPartitionProperty under way */
 	u32 async_status;
 
-	struct mshv_user_irq_entry *routes;
-	u32 nr_routes;
-	spinlock_t irqfds_lock;
+	u64 *routes; /* by GSI; irqfd.c knows their bits */
+	spinlock_t irqfds_lock; /* guards the next four */
 	struct list_head irqfds;
+	struct list_head resamplers;
+	u32 nr_irqfds;
+	u32 nr_resamplers;
 	struct list_head ioeventfds;
 };
 
@@ -144,7 +146,7 @@ int mshv_irqfd_module_init(void);
 void mshv_irqfd_module_exit(void);
 int mshv_irqfd(struct mshv_partition *pt, const void __user *uargs);
 int mshv_set_msi_routing(struct mshv_partition *pt, const void __user *uargs);
-bool mshv_irqfd_ack(struct mshv_partition *pt, u32 vector);
+void mshv_irqfd_ack(struct mshv_partition *pt, u32 vector);
 void mshv_irqfds_release(struct mshv_partition *pt);
 
 /* ioeventfd.c */

@@ -86,6 +86,14 @@ static void delete_in_hypervisor(struct mshv_partition *pt)
 		pr_err("partition %llu: deleting failed, status 0x%x\n", pt->id, hv_result(status));
 }
 
+static void free_partition(struct mshv_partition *pt)
+{
+	kvfree(pt->routes);
+	mshv_bounce_free(&pt->bounce);
+	mutex_destroy(&pt->lock);
+	kfree(pt);
+}
+
 /*
  * Caller holds pt->lock or the last reference. With @free the deposits return to the kernel;
  * without, user space may still map some of them and the system is about to end.
@@ -130,10 +138,7 @@ static void destroy(struct kref *ref)
 	for (i = 0; i < MSHV_MAX_VPS; i++)
 		if (pt->vps[i])
 			mshv_vp_free(pt->vps[i]);
-	kvfree(pt->routes);
-	mshv_bounce_free(&pt->bounce);
-	mutex_destroy(&pt->lock);
-	kfree(pt);
+	free_partition(pt);
 }
 
 void mshv_partition_put(struct mshv_partition *pt)
@@ -290,17 +295,19 @@ static struct mshv_partition *alloc_partition(void)
 
 	if (!pt)
 		return NULL;
-	if (mshv_bounce_alloc(&pt->bounce)) {
-		kfree(pt);
-		return NULL;
-	}
 	kref_init(&pt->ref);
 	mutex_init(&pt->lock);
 	spin_lock_init(&pt->irqfds_lock);
 	INIT_LIST_HEAD(&pt->regions);
 	INIT_LIST_HEAD(&pt->irqfds);
+	INIT_LIST_HEAD(&pt->resamplers);
 	INIT_LIST_HEAD(&pt->ioeventfds);
 	init_completion(&pt->async);
+	pt->routes = kvcalloc(MSHV_MAX_GUEST_IRQS, sizeof(*pt->routes), GFP_KERNEL_ACCOUNT);
+	if (!pt->routes || mshv_bounce_alloc(&pt->bounce)) {
+		free_partition(pt);
+		return NULL;
+	}
 	return pt;
 }
 
@@ -346,7 +353,6 @@ int mshv_partition_create(const void __user *uargs)
 delete:
 	delete_in_hypervisor(pt);
 free:
-	mshv_bounce_free(&pt->bounce);
-	kfree(pt);
+	free_partition(pt);
 	return ret;
 }
