@@ -124,7 +124,8 @@ enum {
 
 /*
  * MSHV_IOEVENTFD: a guest write to addr signals fd instead of suspending the VP. PIO is EOPNOTSUPP,
- * a doorbell that would match the same write EEXIST, an unknown one to DEASSIGN ENOENT.
+ * a doorbell that would match the same write EEXIST, an unknown one to DEASSIGN ENOENT, one beyond
+ * 1024 ENOSPC.
  */
 struct mshv_user_ioeventfd {
 	__u64 datamatch;

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Hypercalls: the per-CPU argument pages, status to errno, and the memory that the hypervisor asks
- * for on the way (deposits) and gives back (withdrawals). Nothing here takes a lock. Interrupts are
- * off from filling a per-CPU page until its answer is read, because the interrupt handler and every
- * other task on the CPU use the same pages.
+ * for on the way (deposits) and gives back (withdrawals). Interrupts are off from filling a per-CPU
+ * page until its answer is read, because the interrupt handler and every other task on the CPU use
+ * the same pages.
+ *
+ * Deposited pages are marked offline: the root can no longer read them, and who dumps its memory
+ * leaves them out. The mark also tells a page of ours when it comes back. What a partition costs is
+ * charged to the memory cgroup of who asks for it.
  */
 #define pr_fmt(fmt) "mshv: " fmt
 
@@ -20,6 +24,7 @@
 #define DEPOSIT_ROUNDS 64
 
 static atomic_long_t root_deposited;
+static DEFINE_MUTEX(root_withdrawing); /* nobody takes back what another is taking back */
 
 /* Mapping as upstream's: what callers can act on, EIO for the rest. */
 int mshv_errno(u64 status)
@@ -133,7 +138,7 @@ int mshv_fast_paid(u16 code, struct mshv_partition *pt, u32 batch)
  * Fills @pfns with @count pages. Blocks as large as they come, so that the hypervisor takes as few
  * large pages of the root apart as possible. Returns how many it got.
  */
-static u32 alloc_for_deposit(u64 *pfns, u32 count)
+static u32 alloc_for_deposit(u64 *pfns, u32 count, gfp_t gfp)
 {
 	u32 got = 0;
 	unsigned int order = ilog2(count);
@@ -145,8 +150,7 @@ static u32 alloc_for_deposit(u64 *pfns, u32 count)
 		while (count - got < 1u << order)
 			order--;
 		page = alloc_pages_node(NUMA_NO_NODE,
-					GFP_KERNEL | __GFP_NOWARN | (order ? __GFP_NORETRY : 0),
-					order);
+					gfp | __GFP_NOWARN | (order ? __GFP_NORETRY : 0), order);
 		if (!page) {
 			if (!order)
 				break;
@@ -158,6 +162,23 @@ static u32 alloc_for_deposit(u64 *pfns, u32 count)
 			pfns[got++] = page_to_pfn(page + i);
 	}
 	return got;
+}
+
+/* Before the hypervisor gets the pages: who reads memory through the direct map now keeps off. */
+static void mark_offline(const u64 *pfns, u32 count)
+{
+	u32 i;
+
+	page_offline_begin();
+	for (i = 0; i < count; i++)
+		__SetPageOffline(pfn_to_page(pfns[i]));
+	page_offline_end();
+}
+
+static void free_offline(struct page *page)
+{
+	__ClearPageOffline(page);
+	__free_page(page);
 }
 
 static u64 partition_id(const struct mshv_partition *pt)
@@ -184,7 +205,8 @@ int mshv_deposit(struct mshv_partition *pt, u32 pages)
 	if (!pfns)
 		return -ENOMEM;
 
-	got = alloc_for_deposit(pfns, pages);
+	got = alloc_for_deposit(pfns, pages, pt ? GFP_KERNEL_ACCOUNT : GFP_KERNEL);
+	mark_offline(pfns, got);
 	if (got == pages) {
 		u64 status;
 
@@ -200,9 +222,21 @@ int mshv_deposit(struct mshv_partition *pt, u32 pages)
 					   id, taken, got, hv_result(status));
 	}
 	while (got > taken)
-		__free_page(pfn_to_page(pfns[--got]));
+		free_offline(pfn_to_page(pfns[--got]));
 	kfree(pfns);
 	return ret;
+}
+
+/* False for a page that this driver did not give: the kernel's own deposit, which stays. */
+static bool take_back(u64 pfn, bool free)
+{
+	if (!pfn_valid(pfn) || !PageOffline(pfn_to_page(pfn))) {
+		pr_warn_ratelimited("the hypervisor returned page 0x%llx, which is none of ours\n", pfn);
+		return false;
+	}
+	if (free)
+		free_offline(pfn_to_page(pfn));
+	return true;
 }
 
 /* Takes back up to @limit pages of @pt; without @free they stay allocated: the system goes down. */
@@ -213,23 +247,18 @@ static void withdraw(struct mshv_partition *pt, long limit, bool free)
 	struct mshv_call call = {
 		.in = &in, .in_size = sizeof(in), .out = pfns, .out_size = sizeof(pfns),
 	};
-	u32 i, n;
 
 	while (limit > 0) {
 		u32 want = min_t(long, limit, WITHDRAW_BATCH);
+		u32 i, n, ours = 0;
 		u64 status;
 
 		call.control = mshv_rep(HVCALL_WITHDRAW_MEMORY, want);
 		status = mshv_hvcall(&call);
 		n = min(hv_repcomp(status), want);
-		for (i = 0; i < n; i++) {
-			if (WARN_ONCE(!pfn_valid(pfns[i]), "mshv: withdrew no memory of ours: pfn 0x%llx",
-				      pfns[i]))
-				continue;
-			if (free)
-				__free_page(pfn_to_page(pfns[i]));
-		}
-		atomic_long_sub(n, deposit_count(pt));
+		for (i = 0; i < n; i++)
+			ours += take_back(pfns[i], free);
+		atomic_long_sub(ours, deposit_count(pt));
 		limit -= n;
 		if (hv_result(status) == HV_STATUS_NO_RESOURCES)
 			return;
@@ -253,10 +282,15 @@ void mshv_withdraw(struct mshv_partition *pt, bool free)
 		pr_err("partition %llu: %ld deposited pages did not come back\n", pt->id, left);
 }
 
-/* The root's pool also holds what the kernel deposited at boot: take no more than our share. */
+/*
+ * What the root paid for its partitions and they no longer use. The kernel's own deposits are in
+ * the same pool: take no more than we gave.
+ */
 void mshv_withdraw_root(void)
 {
+	mutex_lock(&root_withdrawing);
 	withdraw(NULL, atomic_long_read(&root_deposited), true);
+	mutex_unlock(&root_withdrawing);
 }
 
 int mshv_get_property(u64 partition_id, u32 code, u64 *value)

@@ -102,6 +102,7 @@ static void end_doorbell(struct mshv_partition *pt, struct doorbell *bell)
 			       bell->port | HV_DISCONNECT_PORT_IS_DOORBELL);
 	delete_port(bell->port);
 	list_del(&bell->node);
+	pt->nr_ioeventfds--;
 	xa_erase(&doorbells, bell->port);
 }
 
@@ -168,16 +169,20 @@ static int assign(struct mshv_partition *pt, const struct mshv_user_ioeventfd *a
 		return ret;
 	}
 
-	if (collides(pt, bell))
+	if (pt->nr_ioeventfds == MSHV_MAX_IOEVENTFDS)
+		ret = -ENOSPC;
+	else if (collides(pt, bell))
 		ret = -EEXIST;
 	else
 		ret = start_doorbell(pt, bell,
 				     flags | (bell->any_value ? HV_DOORBELL_FLAG_TRIGGER_ANY_VALUE : 0));
-	if (ret)
+	if (ret) {
 		free_doorbell(bell);
-	else
-		list_add(&bell->node, &pt->ioeventfds);
-	return ret;
+		return ret;
+	}
+	list_add(&bell->node, &pt->ioeventfds);
+	pt->nr_ioeventfds++;
+	return 0;
 }
 
 static struct doorbell *find(const struct mshv_partition *pt, const struct eventfd_ctx *eventfd,

@@ -3,7 +3,8 @@
  * Guest memory: user pages, pinned for as long as the guest may touch them, mapped into the GPA
  * space as runs of small or of 2 MB pages. A region is on the partition's list whenever any of it
  * may be mapped, so that what cannot be unmapped now stays pinned until the partition is finalized.
- * Everything here runs under the partition's lock.
+ * Everything here runs under the partition's lock. Hypercalls on many pages take their operands
+ * from the partition's bounce pages, so that interrupts stay on.
  */
 #define pr_fmt(fmt) "mshv: " fmt
 
@@ -75,27 +76,27 @@ static struct run next_run(const struct region *r, u64 i, u64 end, u32 max)
 
 /* Maps a run. *@mapped counts the pages mapped so far, also if it fails. */
 static int map_run(struct mshv_partition *pt, const struct region *r, const struct run *run,
-		   const u64 *pfns, u64 *mapped)
+		   u64 *mapped)
 {
-	struct hv_input_map_gpa_pages in = {
-		.target_partition_id = pt->id,
-		.map_flags = r->flags | (run->shift ? HV_MAP_GPA_LARGE_PAGE : 0),
-	};
+	struct hv_input_map_gpa_pages *in = pt->bounce.in;
+	u64 *pfns = (u64 *)(in + 1);
 	u32 done = 0;
 	int round;
 
 	for (round = 0; round < MAP_ROUNDS; round++) {
 		u32 left = run->entries - done;
+		u32 k, now;
 		u64 status;
-		u32 now;
 		int ret;
 
-		in.target_gpa_base = r->gfn + *mapped;
-		status = mshv_hvcall(&(struct mshv_call){
-			.control = mshv_rep(HVCALL_MAP_GPA_PAGES, left),
-			.in = &in, .in_size = sizeof(in),
-			.list = pfns + done, .list_size = left * sizeof(*pfns),
-		});
+		*in = (struct hv_input_map_gpa_pages){
+			.target_partition_id = pt->id,
+			.target_gpa_base = r->gfn + *mapped,
+			.map_flags = r->flags | (run->shift ? HV_MAP_GPA_LARGE_PAGE : 0),
+		};
+		for (k = 0; k < left; k++)
+			pfns[k] = page_to_pfn(r->pages[run->i + ((u64)(done + k) << run->shift)]);
+		status = mshv_do_call(mshv_rep(HVCALL_MAP_GPA_PAGES, left), in, pt->bounce.out);
 		now = hv_result_success(status) ? left : min(hv_repcomp(status), left);
 		done += now;
 		*mapped += (u64)now << run->shift;
@@ -110,44 +111,38 @@ static int map_run(struct mshv_partition *pt, const struct region *r, const stru
 
 static int map_region(struct mshv_partition *pt, const struct region *r, u64 *mapped)
 {
-	u64 *pfns = kmalloc_array(MAP_BATCH, sizeof(*pfns), GFP_KERNEL);
-	int ret = 0;
-
 	*mapped = 0;
-	if (!pfns)
-		return -ENOMEM;
-	while (!ret && *mapped < r->nr) {
+	while (*mapped < r->nr) {
 		struct run run = next_run(r, *mapped, r->nr, MAP_BATCH);
-		u32 k;
+		int ret = fatal_signal_pending(current) ? -EINTR : map_run(pt, r, &run, mapped);
 
-		for (k = 0; k < run.entries; k++)
-			pfns[k] = page_to_pfn(r->pages[run.i + ((u64)k << run.shift)]);
-		ret = map_run(pt, r, &run, pfns, mapped);
+		if (ret)
+			return ret;
 		cond_resched();
 	}
-	kfree(pfns);
-	return ret;
+	return 0;
 }
 
-/* Unmaps the first @mapped pages, in the sizes in which they were mapped. */
+/* Unmaps the first @mapped pages, all that are, in the sizes in which they were mapped. */
 static int unmap_region(struct mshv_partition *pt, const struct region *r, u64 mapped)
 {
-	struct hv_input_unmap_gpa_pages in = { .target_partition_id = pt->id };
+	struct hv_input_unmap_gpa_pages *in = pt->bounce.in;
 	u64 i = 0;
 
 	while (i < mapped) {
 		struct run run = next_run(r, i, mapped, UNMAP_BATCH);
 		u64 status;
 
-		in.target_gpa_base = r->gfn + i;
-		in.unmap_flags = run.shift ? HV_UNMAP_GPA_LARGE_PAGE : 0;
-		status = mshv_hvcall(&(struct mshv_call){
-			.control = mshv_rep(HVCALL_UNMAP_GPA_PAGES, run.entries),
-			.in = &in, .in_size = sizeof(in),
-		});
+		*in = (struct hv_input_unmap_gpa_pages){
+			.target_partition_id = pt->id,
+			.target_gpa_base = r->gfn + i,
+			.unmap_flags = run.shift ? HV_UNMAP_GPA_LARGE_PAGE : 0,
+		};
+		status = mshv_do_call(mshv_rep(HVCALL_UNMAP_GPA_PAGES, run.entries), in,
+				      pt->bounce.out);
 		if (!hv_result_success(status)) {
 			pr_err("partition %llu: unmapping guest pages from 0x%llx failed, status 0x%x\n",
-			       pt->id, in.target_gpa_base, hv_result(status));
+			       pt->id, in->target_gpa_base, hv_result(status));
 			return mshv_errno(status);
 		}
 		i += (u64)run.entries << run.shift;
@@ -196,7 +191,8 @@ static struct region *create_region(const struct mshv_user_mem_region *args)
 	if (args->flags & BIT(MSHV_SET_MEM_BIT_EXECUTABLE))
 		r->flags |= HV_MAP_GPA_EXECUTABLE;
 
-	if (r->nr > totalram_pages())
+	/* The second: what no array may be, and the kernel would complain about. */
+	if (r->nr > totalram_pages() || r->nr > INT_MAX / sizeof(*r->pages))
 		goto free;
 	r->pages = kvcalloc(r->nr, sizeof(*r->pages), GFP_KERNEL_ACCOUNT);
 	if (!r->pages)
@@ -219,7 +215,7 @@ free:
 	return ERR_PTR(ret);
 }
 
-/* Nothing of the region is mapped any more. */
+/* The hypervisor has none of the region's pages any more. */
 static void free_region(struct region *r)
 {
 	unpin_user_pages_dirty_lock(r->pages, r->nr, r->flags & HV_MAP_GPA_WRITABLE);
@@ -287,17 +283,6 @@ int mshv_set_guest_memory(struct mshv_partition *pt, const void __user *uargs)
 	return args.flags & BIT(MSHV_SET_MEM_BIT_UNMAP) ? unmap(pt, &args) : map(pt, &args);
 }
 
-/* For a partition that was never initialized and so cannot be finalized. */
-int mshv_regions_unmap(struct mshv_partition *pt)
-{
-	struct region *r;
-	int ret = 0;
-
-	list_for_each_entry(r, &pt->regions, node)
-		ret = ret ?: unmap_region(pt, r, r->nr);
-	return ret;
-}
-
 void mshv_regions_free(struct mshv_partition *pt)
 {
 	struct region *r, *next;
@@ -340,11 +325,10 @@ static void pack(u8 *states, u32 count, u8 mask)
 
 int mshv_gpap_access_bitmap(struct mshv_partition *pt, const void __user *uargs)
 {
-	struct hv_input_get_gpa_pages_access_state in = { .partition_id = pt->id };
+	struct hv_input_get_gpa_pages_access_state *in = pt->bounce.in;
 	struct mshv_gpap_access_bitmap args;
+	u8 *states = pt->bounce.out;
 	u64 done, end;
-	int ret = 0;
-	u8 *states;
 	u8 mask;
 
 	if (copy_from_user(&args, uargs, sizeof(args)))
@@ -355,32 +339,28 @@ int mshv_gpap_access_bitmap(struct mshv_partition *pt, const void __user *uargs)
 	    check_add_overflow(args.gpap_base, args.page_count, &end))
 		return -EINVAL;
 
-	states = kmalloc(BITMAP_BATCH, GFP_KERNEL);
-	if (!states)
-		return -ENOMEM;
-	in.flags = access_flags(args.access_type, args.access_op);
 	mask = args.access_type == MSHV_GPAP_ACCESS_TYPE_DIRTY ? HV_GPA_ACCESS_STATE_DIRTY :
 								 HV_GPA_ACCESS_STATE_ACCESSED;
-	for (done = 0; !ret && done < args.page_count; done += BITMAP_BATCH) {
+	for (done = 0; done < args.page_count; done += BITMAP_BATCH) {
 		u32 n = min_t(u64, args.page_count - done, BITMAP_BATCH);
+		int ret;
 
-		if (fatal_signal_pending(current)) {
-			ret = -EINTR;
-			break;
-		}
-		in.gpa_page_number = args.gpap_base + done;
-		ret = mshv_errno(mshv_hvcall(&(struct mshv_call){
-			.control = mshv_rep(HVCALL_GET_GPA_PAGES_ACCESS_STATES, n),
-			.in = &in, .in_size = sizeof(in), .out = states, .out_size = n,
-		}));
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		*in = (struct hv_input_get_gpa_pages_access_state){
+			.partition_id = pt->id,
+			.flags = access_flags(args.access_type, args.access_op),
+			.gpa_page_number = args.gpap_base + done,
+		};
+		ret = mshv_errno(mshv_do_call(mshv_rep(HVCALL_GET_GPA_PAGES_ACCESS_STATES, n), in,
+					      states));
 		if (ret)
-			break;
+			return ret;
 		pack(states, n, mask);
 		if (copy_to_user(u64_to_user_ptr(args.bitmap_ptr) + done / 8, states,
 				 DIV_ROUND_UP(n, 8)))
-			ret = -EFAULT;
+			return -EFAULT;
 		cond_resched();
 	}
-	kfree(states);
-	return ret;
+	return 0;
 }

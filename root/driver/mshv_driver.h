@@ -35,6 +35,8 @@
 
 #define MSHV_MAX_VPS 256
 #define MSHV_MAX_GUEST_IRQS 4096
+/* Each costs the root a port, and each guest write to no memory a look at all of them. */
+#define MSHV_MAX_IOEVENTFDS 1024
 
 /* A page for the input and one for the output of MSHV_ROOT_HVCALL; guarded by its owner's lock. */
 struct mshv_bounce {
@@ -62,7 +64,9 @@ struct mshv_partition {
 	struct hlist_node node; /* in the partition table */
 	struct mutex lock;
 	bool initialized;
-	bool dead; /* gone from the hypervisor; written under lock, then each vp.lock is passed */
+	bool dead; /* nobody may use it; written once, then each vp.lock is passed */
+	bool ended; /* gone from the hypervisor */
+	bool doomed; /* the end of the machine looks after it; partitions_lock's */
 	atomic_long_t deposited; /* pages given for it and not yet returned */
 	struct mshv_bounce bounce;
 	struct mshv_vp *vps[MSHV_MAX_VPS];
@@ -78,6 +82,7 @@ struct mshv_partition {
 	u32 nr_irqfds;
 	u32 nr_resamplers;
 	struct list_head ioeventfds;
+	u32 nr_ioeventfds;
 };
 
 /* hvcall.c */
@@ -138,7 +143,6 @@ int mshv_vp_state(struct mshv_vp *vp, struct mshv_get_set_vp_state __user *uargs
 /* memory.c */
 int mshv_set_guest_memory(struct mshv_partition *pt, const void __user *uargs);
 int mshv_gpap_access_bitmap(struct mshv_partition *pt, const void __user *uargs);
-int mshv_regions_unmap(struct mshv_partition *pt);
 void mshv_regions_free(struct mshv_partition *pt);
 
 /* irqfd.c */

@@ -9,8 +9,10 @@
 #define pr_fmt(fmt) "mshv: " fmt
 
 #include <linux/anon_inodes.h>
+#include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/hashtable.h>
+#include <linux/jiffies.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -20,6 +22,12 @@
 
 /* Pages per deposit while a partition is initialized. */
 #define INITIALIZE_BATCH 32
+/*
+ * How long the end of the machine waits for calls under way. One whose argument lies in memory that
+ * user space provides (userfaultfd, FUSE) may never end; its partition is left to the hypervisor,
+ * which ends what a root's kernel leaves behind.
+ */
+#define BUSY_TIMEOUT (5 * HZ)
 
 static DEFINE_HASHTABLE(partitions, 6);
 static DEFINE_SPINLOCK(partitions_lock);
@@ -67,8 +75,8 @@ static bool end_in_hypervisor(struct mshv_partition *pt)
 	for (i = 0; i < MSHV_MAX_VPS; i++)
 		if (pt->vps[i])
 			mshv_vp_delete(pt->vps[i]);
-	if (!pt->initialized)
-		return !mshv_regions_unmap(pt);
+	if (!pt->initialized) /* nor can it have memory */
+		return true;
 
 	status = hv_do_fast_hypercall8(HVCALL_FINALIZE_PARTITION, pt->id);
 	if (hv_result_success(status))
@@ -94,18 +102,21 @@ static void free_partition(struct mshv_partition *pt)
 	kfree(pt);
 }
 
-/*
- * Caller holds pt->lock or the last reference. With @free the deposits return to the kernel;
- * without, user space may still map some of them and the system is about to end.
- */
-static void tear_down(struct mshv_partition *pt, bool free)
+static bool lock_before(struct mutex *lock, unsigned long deadline)
+{
+	while (!mutex_trylock(lock)) {
+		if (time_after(jiffies, deadline))
+			return false;
+		msleep(10);
+	}
+	return true;
+}
+
+/* Whoever runs or configures a VP now leaves, and nobody enters again. False: somebody stays. */
+static bool evict(struct mshv_partition *pt, unsigned long deadline)
 {
 	u32 i;
 
-	mshv_irqfds_release(pt);
-	mshv_ioeventfds_release(pt);
-
-	/* Whoever runs or configures a VP now leaves, and nobody enters again. */
 	WRITE_ONCE(pt->dead, true);
 	for (i = 0; i < MSHV_MAX_VPS; i++) {
 		struct mshv_vp *vp = pt->vps[i];
@@ -113,19 +124,33 @@ static void tear_down(struct mshv_partition *pt, bool free)
 		if (!vp)
 			continue;
 		wake_up_all(&vp->wait);
-		mutex_lock(&vp->lock);
+		if (!lock_before(&vp->lock, deadline))
+			return false;
 		mutex_unlock(&vp->lock);
 	}
+	return true;
+}
 
+/*
+ * Caller holds pt->lock or the last reference, and nobody uses a VP. With @free the deposits return
+ * to the kernel; without, user space may still map some of them and the system is about to end.
+ */
+static void tear_down(struct mshv_partition *pt, bool free)
+{
+	mshv_irqfds_release(pt);
+	mshv_ioeventfds_release(pt);
 	if (end_in_hypervisor(pt)) {
 		unpublish(pt);
 		if (free)
 			mshv_regions_free(pt);
 		mshv_withdraw(pt, free);
 		delete_in_hypervisor(pt);
+		if (free)
+			mshv_withdraw_root();
 	} else {
 		unpublish(pt);
 	}
+	pt->ended = true;
 }
 
 static void destroy(struct kref *ref)
@@ -133,8 +158,10 @@ static void destroy(struct kref *ref)
 	struct mshv_partition *pt = container_of(ref, struct mshv_partition, ref);
 	u32 i;
 
-	if (!pt->dead)
+	if (!pt->ended) {
+		evict(pt, jiffies + MAX_JIFFY_OFFSET); /* nobody has a descriptor: there is no wait */
 		tear_down(pt, true);
+	}
 	for (i = 0; i < MSHV_MAX_VPS; i++)
 		if (pt->vps[i])
 			mshv_vp_free(pt->vps[i]);
@@ -146,16 +173,17 @@ void mshv_partition_put(struct mshv_partition *pt)
 	kref_put(&pt->ref, destroy);
 }
 
-/* A referenced partition that is not dead yet, or NULL. */
-static struct mshv_partition *any_partition(void)
+/* A referenced partition that nobody was given before, or NULL. */
+static struct mshv_partition *next_doomed(void)
 {
 	struct mshv_partition *pt, *found = NULL;
 	int bucket;
 
 	spin_lock(&partitions_lock);
 	hash_for_each(partitions, bucket, pt, node) {
-		if (!READ_ONCE(pt->dead) && kref_get_unless_zero(&pt->ref)) {
+		if (!pt->doomed && kref_get_unless_zero(&pt->ref)) {
 			found = pt;
+			found->doomed = true;
 			break;
 		}
 	}
@@ -163,20 +191,33 @@ static struct mshv_partition *any_partition(void)
 	return found;
 }
 
+static bool end_before(struct mshv_partition *pt, unsigned long deadline)
+{
+	bool ended;
+
+	WRITE_ONCE(pt->dead, true); /* who holds the lock may wait for something that now ends */
+	if (!lock_before(&pt->lock, deadline))
+		return false;
+	ended = evict(pt, deadline);
+	if (ended)
+		tear_down(pt, false);
+	mutex_unlock(&pt->lock);
+	return ended;
+}
+
 /* The machine reboots or starts another kernel: no partition remains, no page is missing. */
 void mshv_partitions_kill_all(void)
 {
+	unsigned long deadline = jiffies + BUSY_TIMEOUT;
 	struct mshv_partition *pt;
 
 	spin_lock(&partitions_lock);
 	going_down = true;
 	spin_unlock(&partitions_lock);
 
-	while ((pt = any_partition())) {
-		mutex_lock(&pt->lock);
-		if (!pt->dead)
-			tear_down(pt, false);
-		mutex_unlock(&pt->lock);
+	while ((pt = next_doomed())) {
+		if (!end_before(pt, deadline))
+			pr_warn("partition %llu is in use: it ends with this kernel\n", pt->id);
 		mshv_partition_put(pt);
 	}
 }
