@@ -35,6 +35,8 @@
 #define HVCALL_CLEAR_VIRTUAL_INTERRUPT 0x0056
 #define HVCALL_DELETE_PORT 0x0058
 #define HVCALL_DISCONNECT_PORT 0x005b
+#define HVCALL_MAP_STATS_PAGE 0x006c
+#define HVCALL_UNMAP_STATS_PAGE 0x006d
 #define HVCALL_GET_SYSTEM_PROPERTY 0x007b
 #define HVCALL_NOTIFY_PORT_RING_EMPTY 0x008b
 #define HVCALL_REGISTER_INTERCEPT_RESULT 0x0091
@@ -141,6 +143,24 @@ struct hv_output_read_hypervisor_log {
 };
 HV_ROOT_ABI_SIZE(hv_output_read_hypervisor_log, 1024);
 HV_ROOT_ABI_AT(hv_output_read_hypervisor_log, text, 16);
+
+#define HV_STATS_OBJECT_HYPERVISOR 0x00000001u
+#define HV_STATS_OBJECT_PARTITION 0x00010001u
+
+/* MapStatsPage answers one u64, the page's number in the root: an array of u64 counters. */
+struct hv_input_stats_page {
+	__u32 type;
+	__u32 rsvd0;
+	__u64 partition_id; /* of HV_STATS_OBJECT_PARTITION */
+	__u64 rsvd1;
+};
+HV_ROOT_ABI_SIZE(hv_input_stats_page, 24);
+
+#define HV_COUNTER_LOGICAL_PROCESSORS 1
+#define HV_COUNTER_PARTITIONS 2
+#define HV_COUNTER_VIRTUAL_PROCESSORS 4
+#define HV_PARTITION_COUNTER_DEPOSITED_PAGES 5
+#define HV_PARTITION_COUNTER_FREE_PAGES 500 /* Partita's own */
 
 /* ---- memory ------------------------------------------------------------------------------- */
 

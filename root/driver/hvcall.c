@@ -293,6 +293,11 @@ void mshv_withdraw_root(void)
 	mutex_unlock(&root_withdrawing);
 }
 
+long mshv_root_deposited(void)
+{
+	return atomic_long_read(&root_deposited);
+}
+
 int mshv_get_property(u64 partition_id, u32 code, u64 *value)
 {
 	struct hv_input_get_partition_property in = {

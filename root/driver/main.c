@@ -109,7 +109,7 @@ static int __init mshv_init(void)
 	ret = misc_register(&dev);
 	if (ret)
 		goto remove_handlers;
-	mshv_log_start();
+	mshv_debugfs_start();
 	return 0;
 
 remove_handlers:
@@ -125,7 +125,7 @@ exit_irqfd:
 /* Every descriptor holds the module: there are no partitions any more. */
 static void __exit mshv_exit(void)
 {
-	mshv_log_stop();
+	mshv_debugfs_stop();
 	misc_deregister(&dev);
 	hv_remove_kexec_handler();
 	unregister_reboot_notifier(&reboot_nb);

@@ -38,7 +38,30 @@ struct region {
 	u32 flags; /* HV_MAP_GPA_* */
 	struct mm_struct *mm; /* the locked pages are on its account */
 	struct page **pages;
+	long mapped[2]; /* entries by size: 4 KB, 2 MB */
 };
+
+/* The same of all regions. */
+static atomic_long_t all_mapped[2];
+
+static void count_mapped(struct region *r, bool large, long entries)
+{
+	r->mapped[large] += entries;
+	atomic_long_add(entries, &all_mapped[large]);
+}
+
+/* Nothing of the region is mapped any more. */
+static void count_unmapped(struct region *r)
+{
+	count_mapped(r, false, -r->mapped[false]);
+	count_mapped(r, true, -r->mapped[true]);
+}
+
+void mshv_count_guest_pages(long *small, long *large)
+{
+	*small = atomic_long_read(&all_mapped[false]);
+	*large = atomic_long_read(&all_mapped[true]);
+}
 
 /* True if the 2 MB from page @i on are aligned and contiguous in both spaces. */
 static bool is_large(const struct region *r, u64 i)
@@ -75,8 +98,7 @@ static struct run next_run(const struct region *r, u64 i, u64 end, u32 max)
 }
 
 /* Maps a run. *@mapped counts the pages mapped so far, also if it fails. */
-static int map_run(struct mshv_partition *pt, const struct region *r, const struct run *run,
-		   u64 *mapped)
+static int map_run(struct mshv_partition *pt, struct region *r, const struct run *run, u64 *mapped)
 {
 	struct hv_input_map_gpa_pages *in = pt->bounce.in;
 	u64 *pfns = (u64 *)(in + 1);
@@ -100,6 +122,7 @@ static int map_run(struct mshv_partition *pt, const struct region *r, const stru
 		now = hv_result_success(status) ? left : min(hv_repcomp(status), left);
 		done += now;
 		*mapped += (u64)now << run->shift;
+		count_mapped(r, run->shift, now);
 		if (hv_result(status) != HV_STATUS_INSUFFICIENT_MEMORY)
 			return mshv_errno(status);
 		ret = mshv_deposit(pt, MAP_DEPOSIT);
@@ -109,7 +132,7 @@ static int map_run(struct mshv_partition *pt, const struct region *r, const stru
 	return -ENOMEM;
 }
 
-static int map_region(struct mshv_partition *pt, const struct region *r, u64 *mapped)
+static int map_region(struct mshv_partition *pt, struct region *r, u64 *mapped)
 {
 	*mapped = 0;
 	while (*mapped < r->nr) {
@@ -124,7 +147,7 @@ static int map_region(struct mshv_partition *pt, const struct region *r, u64 *ma
 }
 
 /* Unmaps the first @mapped pages, all that are, in the sizes in which they were mapped. */
-static int unmap_region(struct mshv_partition *pt, const struct region *r, u64 mapped)
+static int unmap_region(struct mshv_partition *pt, struct region *r, u64 mapped)
 {
 	struct hv_input_unmap_gpa_pages *in = pt->bounce.in;
 	u64 i = 0;
@@ -148,6 +171,7 @@ static int unmap_region(struct mshv_partition *pt, const struct region *r, u64 m
 		i += (u64)run.entries << run.shift;
 		cond_resched();
 	}
+	count_unmapped(r);
 	return 0;
 }
 
@@ -218,6 +242,7 @@ free:
 /* The hypervisor has none of the region's pages any more. */
 static void free_region(struct region *r)
 {
+	count_unmapped(r);
 	unpin_user_pages_dirty_lock(r->pages, r->nr, r->flags & HV_MAP_GPA_WRITABLE);
 	account_locked_vm(r->mm, r->nr, false);
 	mmdrop(r->mm);

@@ -116,6 +116,7 @@ int mshv_fast_paid(u16 code, struct mshv_partition *pt, u32 batch);
 int mshv_deposit(struct mshv_partition *pt, u32 pages);
 void mshv_withdraw(struct mshv_partition *pt, bool free);
 void mshv_withdraw_root(void);
+long mshv_root_deposited(void);
 int mshv_get_property(u64 partition_id, u32 code, u64 *value);
 int mshv_get_register(struct mshv_vp *vp, u32 name, u64 *value);
 int mshv_set_registers(struct mshv_vp *vp, const struct hv_register_assoc *regs, u32 count);
@@ -144,6 +145,7 @@ int mshv_vp_state(struct mshv_vp *vp, struct mshv_get_set_vp_state __user *uargs
 int mshv_set_guest_memory(struct mshv_partition *pt, const void __user *uargs);
 int mshv_gpap_access_bitmap(struct mshv_partition *pt, const void __user *uargs);
 void mshv_regions_free(struct mshv_partition *pt);
+void mshv_count_guest_pages(long *small, long *large);
 
 /* irqfd.c */
 int mshv_irqfd_module_init(void);
@@ -158,9 +160,9 @@ int mshv_ioeventfd(struct mshv_partition *pt, const void __user *uargs);
 void mshv_doorbell_ring(u32 port);
 void mshv_ioeventfds_release(struct mshv_partition *pt);
 
-/* log.c */
-void mshv_log_start(void);
-void mshv_log_stop(void);
+/* debugfs.c */
+void mshv_debugfs_start(void);
+void mshv_debugfs_stop(void);
 
 /* synic.c */
 int mshv_synic_start(void);
