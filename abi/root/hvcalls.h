@@ -9,14 +9,7 @@
 
 #include <linux/types.h>
 
-#ifdef __cplusplus
-#define HV_ROOT_ABI_ASSERT(x) static_assert(x, #x)
-#else
-#define HV_ROOT_ABI_ASSERT(x) _Static_assert(x, #x)
-#endif
-#define HV_ROOT_ABI_SIZE(type, size) HV_ROOT_ABI_ASSERT(sizeof(struct type) == (size))
-#define HV_ROOT_ABI_AT(type, member, at) \
-	HV_ROOT_ABI_ASSERT(__builtin_offsetof(struct type, member) == (at))
+#include "abi/root/layout.h"
 
 /* ---- hypercall codes ---------------------------------------------------------------------- */
 

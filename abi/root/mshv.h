@@ -14,6 +14,8 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
+#include "abi/root/layout.h"
+
 #define MSHV_IOCTL 0xB8
 
 /* ---- /dev/mshv ---------------------------------------------------------------------------- */
@@ -43,6 +45,7 @@ struct mshv_create_partition {
 	__u64 pt_flags;
 	__u64 pt_isolation;
 };
+HV_ROOT_ABI_SIZE(mshv_create_partition, 16);
 
 #define MSHV_NUM_CPU_FEATURES_BANKS 2
 
@@ -56,8 +59,14 @@ struct mshv_create_partition_v2 {
 	__u64 pt_rsvd1[2];
 	__u64 pt_disabled_xsave;
 } __attribute__((packed));
+HV_ROOT_ABI_SIZE(mshv_create_partition_v2, 64);
+HV_ROOT_ABI_AT(mshv_create_partition_v2, pt_num_cpu_fbanks, 16);
+HV_ROOT_ABI_AT(mshv_create_partition_v2, pt_cpu_fbanks, 24);
+HV_ROOT_ABI_AT(mshv_create_partition_v2, pt_rsvd1, 40);
+HV_ROOT_ABI_AT(mshv_create_partition_v2, pt_disabled_xsave, 56);
 
 #define MSHV_CREATE_PARTITION _IOW(MSHV_IOCTL, 0x00, struct mshv_create_partition)
+HV_ROOT_ABI_CALL(MSHV_CREATE_PARTITION, 0x4010B800);
 
 /* ---- partition descriptors ---------------------------------------------------------------- */
 
@@ -65,6 +74,7 @@ struct mshv_create_partition_v2 {
 struct mshv_create_vp {
 	__u32 vp_index;
 };
+HV_ROOT_ABI_SIZE(mshv_create_vp, 4);
 
 enum {
 	MSHV_SET_MEM_BIT_WRITABLE,
@@ -91,6 +101,10 @@ struct mshv_user_mem_region {
 	__u8 flags;	      /* 1 << MSHV_SET_MEM_BIT_* */
 	__u8 rsvd[7];
 };
+HV_ROOT_ABI_SIZE(mshv_user_mem_region, 32);
+HV_ROOT_ABI_AT(mshv_user_mem_region, guest_pfn, 8);
+HV_ROOT_ABI_AT(mshv_user_mem_region, userspace_addr, 16);
+HV_ROOT_ABI_AT(mshv_user_mem_region, flags, 24);
 
 enum {
 	MSHV_IRQFD_BIT_DEASSIGN,
@@ -112,6 +126,10 @@ struct mshv_user_irqfd {
 	__u32 gsi;   /* < 4096 */
 	__u32 flags; /* 1 << MSHV_IRQFD_BIT_* */
 };
+HV_ROOT_ABI_SIZE(mshv_user_irqfd, 16);
+HV_ROOT_ABI_AT(mshv_user_irqfd, resamplefd, 4);
+HV_ROOT_ABI_AT(mshv_user_irqfd, gsi, 8);
+HV_ROOT_ABI_AT(mshv_user_irqfd, flags, 12);
 
 enum {
 	MSHV_IOEVENTFD_BIT_DATAMATCH,
@@ -135,6 +153,11 @@ struct mshv_user_ioeventfd {
 	__u32 flags; /* 1 << MSHV_IOEVENTFD_BIT_* */
 	__u8 rsvd[4];
 };
+HV_ROOT_ABI_SIZE(mshv_user_ioeventfd, 32);
+HV_ROOT_ABI_AT(mshv_user_ioeventfd, addr, 8);
+HV_ROOT_ABI_AT(mshv_user_ioeventfd, len, 16);
+HV_ROOT_ABI_AT(mshv_user_ioeventfd, fd, 20);
+HV_ROOT_ABI_AT(mshv_user_ioeventfd, flags, 24);
 
 /* An MSI as the guest's device would write it; address_hi must be 0. */
 struct mshv_user_irq_entry {
@@ -143,6 +166,9 @@ struct mshv_user_irq_entry {
 	__u32 address_hi;
 	__u32 data;
 };
+HV_ROOT_ABI_SIZE(mshv_user_irq_entry, 16);
+HV_ROOT_ABI_AT(mshv_user_irq_entry, address_lo, 4);
+HV_ROOT_ABI_AT(mshv_user_irq_entry, data, 12);
 
 /* MSHV_SET_MSI_ROUTING: replaces the whole table. nr <= 4096, one entry per gsi; 0 empties it. */
 struct mshv_user_irq_table {
@@ -152,6 +178,7 @@ struct mshv_user_irq_table {
 	struct mshv_user_irq_entry entries[];
 #endif
 };
+HV_ROOT_ABI_SIZE(mshv_user_irq_table, 8);
 
 enum {
 	MSHV_GPAP_ACCESS_TYPE_ACCESSED,
@@ -178,6 +205,11 @@ struct mshv_gpap_access_bitmap {
 	__u64 gpap_base;
 	__u64 bitmap_ptr; /* (page_count + 7) / 8 bytes */
 };
+HV_ROOT_ABI_SIZE(mshv_gpap_access_bitmap, 32);
+HV_ROOT_ABI_AT(mshv_gpap_access_bitmap, access_op, 1);
+HV_ROOT_ABI_AT(mshv_gpap_access_bitmap, page_count, 8);
+HV_ROOT_ABI_AT(mshv_gpap_access_bitmap, gpap_base, 16);
+HV_ROOT_ABI_AT(mshv_gpap_access_bitmap, bitmap_ptr, 24);
 
 /*
  * MSHV_ROOT_HVCALL: one hypercall of a short list on behalf of this partition, whose id the kernel
@@ -198,6 +230,13 @@ struct mshv_root_hvcall {
 	__u64 in_ptr;
 	__u64 out_ptr; /* 0: none */
 };
+HV_ROOT_ABI_SIZE(mshv_root_hvcall, 32);
+HV_ROOT_ABI_AT(mshv_root_hvcall, reps, 2);
+HV_ROOT_ABI_AT(mshv_root_hvcall, in_sz, 4);
+HV_ROOT_ABI_AT(mshv_root_hvcall, out_sz, 6);
+HV_ROOT_ABI_AT(mshv_root_hvcall, status, 8);
+HV_ROOT_ABI_AT(mshv_root_hvcall, in_ptr, 16);
+HV_ROOT_ABI_AT(mshv_root_hvcall, out_ptr, 24);
 
 #define MSHV_INITIALIZE_PARTITION _IO(MSHV_IOCTL, 0x00)
 #define MSHV_CREATE_VP _IOW(MSHV_IOCTL, 0x01, struct mshv_create_vp)
@@ -207,6 +246,14 @@ struct mshv_root_hvcall {
 #define MSHV_SET_MSI_ROUTING _IOW(MSHV_IOCTL, 0x05, struct mshv_user_irq_table)
 #define MSHV_GET_GPAP_ACCESS_BITMAP _IOWR(MSHV_IOCTL, 0x06, struct mshv_gpap_access_bitmap)
 #define MSHV_ROOT_HVCALL _IOWR(MSHV_IOCTL, 0x07, struct mshv_root_hvcall)
+HV_ROOT_ABI_CALL(MSHV_INITIALIZE_PARTITION, 0x0000B800);
+HV_ROOT_ABI_CALL(MSHV_CREATE_VP, 0x4004B801);
+HV_ROOT_ABI_CALL(MSHV_SET_GUEST_MEMORY, 0x4020B802);
+HV_ROOT_ABI_CALL(MSHV_IRQFD, 0x4010B803);
+HV_ROOT_ABI_CALL(MSHV_IOEVENTFD, 0x4020B804);
+HV_ROOT_ABI_CALL(MSHV_SET_MSI_ROUTING, 0x4008B805);
+HV_ROOT_ABI_CALL(MSHV_GET_GPAP_ACCESS_BITMAP, 0xC020B806);
+HV_ROOT_ABI_CALL(MSHV_ROOT_HVCALL, 0xC020B807);
 
 /* ---- VP descriptors ----------------------------------------------------------------------- */
 
@@ -230,6 +277,7 @@ enum {
 struct mshv_run_vp {
 	__u8 msg_buf[MSHV_RUN_VP_BUF_SZ];
 };
+HV_ROOT_ABI_SIZE(mshv_run_vp, 256);
 
 enum {
 	MSHV_VP_STATE_LAPIC,
@@ -250,10 +298,16 @@ struct mshv_get_set_vp_state {
 	__u32 buf_sz;
 	__u64 buf_ptr;
 };
+HV_ROOT_ABI_SIZE(mshv_get_set_vp_state, 16);
+HV_ROOT_ABI_AT(mshv_get_set_vp_state, buf_sz, 4);
+HV_ROOT_ABI_AT(mshv_get_set_vp_state, buf_ptr, 8);
 
 #define MSHV_RUN_VP _IOR(MSHV_IOCTL, 0x00, struct mshv_run_vp)
 #define MSHV_GET_VP_STATE _IOWR(MSHV_IOCTL, 0x01, struct mshv_get_set_vp_state)
 #define MSHV_SET_VP_STATE _IOWR(MSHV_IOCTL, 0x02, struct mshv_get_set_vp_state)
+HV_ROOT_ABI_CALL(MSHV_RUN_VP, 0x8100B800);
+HV_ROOT_ABI_CALL(MSHV_GET_VP_STATE, 0xC010B801);
+HV_ROOT_ABI_CALL(MSHV_SET_VP_STATE, 0xC010B802);
 /* MSHV_ROOT_HVCALL works on VP descriptors too. */
 
 #endif
