@@ -5,6 +5,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "vm.h"
@@ -129,9 +130,56 @@ static void test_irqfd(struct vm *vm)
 	IRQFD(EBUSY, .fd = event, .gsi = 6);
 	IRQFD(0, .fd = event, .gsi = 5, .flags = 1);
 	IRQFD(0, .fd = event, .resamplefd = other, .gsi = 6, .flags = 2);
+	IRQFD(EINVAL, .fd = other, .gsi = 4096);
 #undef IRQFD
 	close(event); /* takes its irqfd with it */
 	close(other);
+}
+
+/* Assigns new eventfds until the driver refuses: how many it took and why no more. */
+static int fill_irqfds(struct vm *vm, int *events, int count, uint32_t gsi, uint32_t flags)
+{
+	int taken;
+
+	for (taken = 0; taken < count; taken++) {
+		struct mshv_user_irqfd irq = { .gsi = gsi, .flags = flags };
+
+		irq.fd = irq.resamplefd = events[taken] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		need(irq.fd >= 0, "an eventfd");
+		if (ioctl(vm->pt, MSHV_IRQFD, &irq))
+			break;
+	}
+	return taken;
+}
+
+/* A partition has so many and no more. After test_routing(). */
+static void test_limits(struct vm *vm)
+{
+	enum { IRQFDS = 4096, RESAMPLERS = 64, DOORBELLS = 1024 };
+	static int events[IRQFDS + 1];
+	struct mshv_user_ioeventfd bell = { .len = 4, .fd = eventfd(0, EFD_CLOEXEC) };
+	struct rlimit files = { IRQFDS + 200, IRQFDS + 200 };
+	int taken, i;
+
+	need(!setrlimit(RLIMIT_NOFILE, &files), "RLIMIT_NOFILE");
+	taken = fill_irqfds(vm, events, RESAMPLERS + 1, 6, 1 << MSHV_IRQFD_BIT_RESAMPLE);
+	check(taken == RESAMPLERS && errno == ENOSPC, "irqfds with RESAMPLE end at 64", "%d, %s",
+	      taken, strerror(errno));
+	for (i = 0; i <= taken; i++)
+		close(events[i]);
+	taken = fill_irqfds(vm, events, IRQFDS + 1, 5, 0);
+	check(taken == IRQFDS && errno == ENOSPC, "irqfds end at 4096", "%d, %s", taken,
+	      strerror(errno));
+	for (i = 0; i <= taken; i++)
+		close(events[i]);
+	for (taken = 0; taken <= DOORBELLS; taken++) {
+		bell.addr = 0xf0000000 + 4 * taken;
+		if (ioctl(vm->pt, MSHV_IOEVENTFD, &bell))
+			break;
+	}
+	check(taken == DOORBELLS && errno == ENOSPC, "doorbells end at 1024", "%d, %s", taken,
+	      strerror(errno));
+	close(bell.fd);
 }
 
 static void test_ioeventfd(struct vm *vm)
@@ -232,5 +280,6 @@ void test_negative(int dev)
 	test_hvcall(&vm, vm.pt);
 	test_hvcall(&vm, vm.vp[0]);
 	test_vp(&vm);
+	test_limits(&vm);
 	vm_destroy(&vm);
 }

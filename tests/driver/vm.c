@@ -36,8 +36,7 @@ unsigned int failures(void)
 	return failed;
 }
 
-/* For a step without which the rest makes no sense. */
-static void need(bool ok, const char *what)
+void need(bool ok, const char *what)
 {
 	if (ok)
 		return;
@@ -191,4 +190,27 @@ uint32_t message_type(const struct mshv_run_vp *message)
 
 	memcpy(&type, message->msg_buf, sizeof(type));
 	return type;
+}
+
+const char *statistics(void)
+{
+	static char text[2048];
+	int fd = open("/sys/kernel/debug/mshv/statistics", O_RDONLY | O_CLOEXEC);
+	ssize_t size;
+
+	need(fd >= 0, "mshv/statistics in debugfs");
+	size = read(fd, text, sizeof(text) - 1);
+	need(size > 0, "reading mshv/statistics");
+	text[size] = 0;
+	close(fd);
+	return text;
+}
+
+long statistic(const char *name)
+{
+	const char *at = strstr(statistics(), name);
+
+	errno = ENOENT;
+	need(at && at[strlen(name)] == ' ', name);
+	return strtol(at + strlen(name), NULL, 10);
 }
