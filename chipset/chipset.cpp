@@ -7,13 +7,13 @@
 
 namespace chipset {
 
-Chipset::Chipset(const Clock& clock, SerialPeer& console, Hooks hooks)
+Chipset::Chipset(const Clock& clock, Rtc::Battery& battery, SerialPeer& console, Hooks hooks)
     : hooks_(std::move(hooks)),
       pic_([this](bool level) { io_apic_.set_pin(0, level); }),
       io_apic_([this](const InterruptMessage& message) { hooks_.deliver(message); },
                [this] { return pic_.acknowledge(); }),
       pit_(clock, [this](bool level) { set_isa_irq(kTimerIrq, level); }),
-      rtc_(clock, [this](bool level) { set_isa_irq(kRtcIrq, level); }),
+      rtc_(clock, battery, [this](bool level) { set_isa_irq(kRtcIrq, level); }),
       pm_(
           clock, [this](bool level) { set_isa_irq(Pm::kSciIrq, level); },
           [this] { hooks_.power_off(); }),

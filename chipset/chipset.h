@@ -40,7 +40,8 @@ struct Hooks {
 
 class Chipset {
  public:
-  Chipset(const Clock& clock, SerialPeer& console, Hooks hooks);
+  /// The battery outlives the chipset: a machine that is reset gets a new one around the same.
+  Chipset(const Clock& clock, Rtc::Battery& battery, SerialPeer& console, Hooks hooks);
   Chipset(const Chipset&) = delete;
   Chipset& operator=(const Chipset&) = delete;
 

@@ -91,10 +91,16 @@ struct Rtc::Calendar {
   }
 };
 
-Rtc::Rtc(const Clock& clock, std::function<void(bool)> irq) : clock_(clock), irq_(std::move(irq)) {
-  ram_[kA] = kADividerNormal | 6;  // 1,024 Hz
-  ram_[kB] = kB24Hours;
-  ram_[kD] = kDValid;
+Rtc::Battery::Battery() {
+  ram[kA] = kADividerNormal | 6;  // 1,024 Hz
+  ram[kB] = kB24Hours;
+  ram[kD] = kDValid;
+}
+
+Rtc::Rtc(const Clock& clock, Battery& battery, std::function<void(bool)> irq)
+    : clock_(clock), battery_(battery), irq_(std::move(irq)) {
+  ram_[kB] &= static_cast<uint8_t>(~(kBPeriodic | kBAlarm | kBUpdate));
+  ram_[kC] = 0;
   last_second_ = now_seconds();
   last_period_ = clock.now();
 }
@@ -158,7 +164,7 @@ void Rtc::load_calendar() {
                      decode(ram_[kCenturyRegister]) * 100 + decode(ram_[kYear]) % 100};
   // 64 bits of nanoseconds reach from 1678 to 2261: what lies outside is taken as the nearest.
   constexpr int64_t kLimit = int64_t{9'000'000'000};
-  offset_ += (std::clamp(set.to_seconds(), int64_t{0}, kLimit) - now_seconds()) * kNs;
+  battery_.offset += (std::clamp(set.to_seconds(), int64_t{0}, kLimit) - now_seconds()) * kNs;
   last_second_ = now_seconds();
 }
 

@@ -18,7 +18,8 @@ Result<std::unique_ptr<EventLoop>> EventLoop::create() {
   UniqueFd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!epoll || !wake) return fail(fmt::format("event loop: {}", std::strerror(errno)));
   std::unique_ptr<EventLoop> loop(new EventLoop(std::move(epoll), std::move(wake)));
-  if (!loop->watch(loop->wake_.get(), EPOLLIN, [](uint32_t) {})) {
+  const EventLoop* self = loop.get();
+  if (!loop->watch(loop->wake_.get(), EPOLLIN, [self](uint32_t) { self->drain_wake(); })) {
     return fail(fmt::format("event loop: {}", std::strerror(errno)));
   }
   return loop;
@@ -57,6 +58,11 @@ void EventLoop::run() {
       (*callback)(events[static_cast<size_t>(i)].events);
     }
   }
+}
+
+void EventLoop::drain_wake() const {
+  uint64_t count;
+  if (::read(wake_.get(), &count, sizeof(count)) < 0) return;
 }
 
 void EventLoop::stop() {

@@ -28,12 +28,17 @@ class EventLoop {
   void modify(int fd, uint32_t events);
   void forget(int fd);
 
-  /// Runs until stop(), from a callback or another thread; at once if it was called before.
+  /// Runs until stop(), from a callback or another thread; not at all if it was called before.
   void run();
   void stop();
+  /// Forgets earlier calls of stop(): before the next run(), and before those who may stop that
+  /// one.
+  void rearm() { stopped_ = false; }
 
  private:
   EventLoop(UniqueFd epoll, UniqueFd wake) : epoll_(std::move(epoll)), wake_(std::move(wake)) {}
+
+  void drain_wake() const;
 
   UniqueFd epoll_;
   UniqueFd wake_;

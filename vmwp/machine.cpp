@@ -143,7 +143,7 @@ Result<> Machine::build() {
   auto board =
       std::make_unique<Board>(Board{*std::move(memory), *std::move(partition), nullptr, {}});
   board->chipset = std::make_unique<chipset::Chipset>(
-      clock_, *console_,
+      clock_, battery_, *console_,
       chipset::Hooks{
           .deliver = [this](const chipset::InterruptMessage& message) { deliver(message); },
           .power_off = [this] { end({EndKind::kPoweredOff, {}, {}}); },
@@ -191,6 +191,7 @@ Ending Machine::run() {
 }
 
 Ending Machine::run_once() {
+  loop_->rearm();  // a VP may end before the loop runs
   for (const auto& vp : board_->vps) vp->start();
   board_->chipset->console_ready();
   rearm_timer();

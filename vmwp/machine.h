@@ -86,6 +86,7 @@ class Machine {
   Timer timer_;
   std::mutex timer_lock_;
   chipset::RateLimit delivery_log_;
+  chipset::Rtc::Battery battery_;
   std::unique_ptr<Board> board_;
   uint32_t boots_ = 0;
 

@@ -130,7 +130,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   FakeClock clock;
   Peer peer;
   unsigned lines = 0;
-  Chipset chipset(clock, peer,
+  Rtc::Battery battery;
+  Chipset chipset(clock, battery, peer,
                   Hooks{.deliver =
                             [](const InterruptMessage& message) {
                               const bool fixed = message.mode == DeliveryMode::kFixed ||

@@ -87,7 +87,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static chipset::FakeClock clock;
   Nobody nobody;
   FakePartition partition;
-  chipset::Chipset chipset(clock, nobody,
+  chipset::Rtc::Battery battery;
+  chipset::Chipset chipset(clock, battery, nobody,
                            chipset::Hooks{.deliver = [](const chipset::InterruptMessage&) {},
                                           .power_off = [] {},
                                           .reset = [] {},

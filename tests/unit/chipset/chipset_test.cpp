@@ -32,8 +32,9 @@ class ChipsetTest : public ::testing::Test {
   NoPeer peer_;
   std::vector<uint8_t> vectors_;
   unsigned power_offs_ = 0, resets_ = 0, reschedules_ = 0;
+  Rtc::Battery battery_;
   Chipset chipset_{
-      clock_, peer_,
+      clock_, battery_, peer_,
       Hooks{.deliver = [this](const InterruptMessage& m) { vectors_.push_back(m.vector); },
             .power_off = [this] { ++power_offs_; },
             .reset = [this] { ++resets_; },

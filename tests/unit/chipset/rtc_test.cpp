@@ -35,7 +35,8 @@ class RtcTest : public ::testing::Test {
   }
   FakeClock clock_ = make_clock();
   FakeLine line_;
-  Rtc rtc_{clock_, line_.callback()};
+  Rtc::Battery battery_;
+  Rtc rtc_{clock_, battery_, line_.callback()};
   unsigned interrupts_ = 0;
   uint8_t causes_ = 0;
 };
@@ -130,6 +131,31 @@ TEST_F(RtcTest, NvramKeeps) {
   set(0x7F, 0x5A);
   for (uint8_t i = 0x0E; i < 0x32; ++i) EXPECT_EQ(get(i), static_cast<uint8_t>(i * 3));
   EXPECT_EQ(get(0xFF), 0x5A);  // bit 7 is the NMI mask
+}
+
+TEST_F(RtcTest, ResetKeepsMemoryAndTimeButNoInterrupt) {
+  set(0x40, 0xA5);
+  set(0x0A, 0x2A);  // 64 Hz
+  set(4, 0x23);     // an hour later
+  set(0x0B, 0x72);  // periodic, alarm and update interrupts
+  clock_.pass(2 * kNsPerSecond);
+  rtc_.advance();
+  EXPECT_TRUE(line_.level);
+
+  FakeLine line;
+  Rtc again(clock_, battery_, line.callback());
+  const auto read = [&](uint8_t index) {
+    again.write_port(0x70, 1, index);
+    return again.read_port(0x71, 1);
+  };
+  EXPECT_EQ(read(0x40), 0xA5u);
+  EXPECT_EQ(read(4), 0x23u);
+  EXPECT_EQ(read(0), 0x11u);
+  EXPECT_EQ(read(0x0A) & 0x7F, 0x2Au);
+  EXPECT_EQ(read(0x0B), 0x02u);
+  EXPECT_EQ(read(0x0C), 0u);
+  EXPECT_EQ(again.next_event(), kNever);
+  EXPECT_FALSE(line.level);
 }
 
 }  // namespace

@@ -106,8 +106,9 @@ class VpTest : public ::testing::Test {
   chipset::FakeClock clock_;
   Terminal terminal_;
   unsigned power_offs_ = 0;
+  chipset::Rtc::Battery battery_;
   chipset::Chipset chipset_{
-      clock_, terminal_,
+      clock_, battery_, terminal_,
       chipset::Hooks{.deliver =
                          [this](const chipset::InterruptMessage& m) {
                            EXPECT_TRUE(partition_.assert_interrupt(m).has_value());
