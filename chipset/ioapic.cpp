@@ -124,6 +124,7 @@ void IoApic::service(unsigned pin) {
           RteLogical::test(entry) ? DestinationMode::kLogical : DestinationMode::kPhysical,
       .destination = static_cast<uint8_t>(RteDestination::get(entry)),
       .vector = static_cast<uint8_t>(RteVector::get(entry)),
+      .pin = static_cast<uint8_t>(pin),
   };
   switch (message.mode) {
     case DeliveryMode::kFixed:

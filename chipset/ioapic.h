@@ -30,6 +30,7 @@ struct InterruptMessage {
   DestinationMode destination_mode;
   uint8_t destination;  // APIC id or logical id
   uint8_t vector;
+  uint8_t pin;  // that sends it
 };
 
 class IoApic final : public MmioDevice {

@@ -157,8 +157,8 @@ Result<> Machine::build() {
                              [this](Ending ending) { end(std::move(ending)); }));
   }
   board_ = std::move(board);
-  loop_->watch(board_->partition->level_eois().fd(), EPOLLIN, [this](uint32_t) {
-    for (const uint8_t vector : board_->partition->level_eois().take()) {
+  loop_->watch(board_->partition->level_irqs().fd(), EPOLLIN, [this](uint32_t) {
+    for (const uint8_t vector : board_->partition->level_irqs().take()) {
       board_->chipset->end_of_interrupt(vector);
     }
   });
@@ -183,7 +183,7 @@ Ending Machine::run() {
     log_detail(ending);
     if (ending.kind != EndKind::kReset || config_.on_reset == OnReset::kStop) return ending;
     log_->line(fmt::format("the guest reset: starting again (boot {})", boots_ + 1));
-    loop_->forget(board_->partition->level_eois().fd());
+    loop_->forget(board_->partition->level_irqs().fd());
     board_.reset();
     std::this_thread::sleep_until(started + kShortestBoot);
     if (auto built = build(); !built) return {EndKind::kError, built.error().text, {}};

@@ -130,7 +130,7 @@ Result<std::unique_ptr<MshvPartition>> MshvPartition::create(const UniqueFd& dev
 
 MshvPartition::MshvPartition(UniqueFd partition)
     : partition_(std::move(partition)),
-      level_eois_([fd = partition_.get()](unsigned long request, void* argument) {
+      level_irqs_([fd = partition_.get()](unsigned long request, void* argument) {
         return ::ioctl(fd, request, argument);
       }) {}
 
@@ -227,14 +227,9 @@ Result<Translation> MshvPartition::translate(uint32_t vp, uint64_t gva, GuestAcc
 }
 
 Result<> MshvPartition::assert_interrupt(const chipset::InterruptMessage& message) {
-  if (message.trigger == chipset::Trigger::kLevel) {
-    HV_PROPAGATE(level_eois_.expect(message.vector));
-  }
+  if (message.trigger == chipset::Trigger::kLevel) return level_irqs_.send(message);
   HvInputAssertVirtualInterrupt input{};
   input.interrupt_control = static_cast<uint64_t>(to_interrupt_type(message.mode));
-  if (message.trigger == chipset::Trigger::kLevel) {
-    input.interrupt_control |= uint64_t{1} << kHvInterruptControlLevelTriggeredBit;
-  }
   if (message.destination_mode == chipset::DestinationMode::kLogical) {
     input.interrupt_control |= uint64_t{1} << kHvInterruptControlLogicalDestModeBit;
   }

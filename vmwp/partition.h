@@ -16,7 +16,7 @@
 #include "chipset/ioapic.h"
 #include "vmwp/failure.h"
 #include "vmwp/guest_memory.h"
-#include "vmwp/level_eoi.h"
+#include "vmwp/level_irq.h"
 #include "vmwp/unique_fd.h"
 
 namespace vmwp {
@@ -65,9 +65,9 @@ class MshvPartition final : public VpControl {
                          std::span<hv::abi::HvRegisterValue> values) override;
   Result<Translation> translate(uint32_t vp, uint64_t gva, GuestAccess access,
                                 Privilege privilege) override;
-  /// A level-triggered one is reported by level_eois() when the guest ends it.
+  /// A level-triggered one is reported by level_irqs() when the guest ends it.
   Result<> assert_interrupt(const chipset::InterruptMessage& message) override;
-  LevelEois& level_eois() { return level_eois_; }
+  LevelIrqs& level_irqs() { return level_irqs_; }
 
  private:
   explicit MshvPartition(UniqueFd partition);
@@ -76,7 +76,7 @@ class MshvPartition final : public VpControl {
   void report_crashes();
 
   UniqueFd partition_;
-  LevelEois level_eois_;
+  LevelIrqs level_irqs_;
   std::vector<UniqueFd> vps_;
 };
 
