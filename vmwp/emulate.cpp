@@ -23,6 +23,8 @@ using base::x86::Segment;
 
 constexpr uint64_t kRflagsTrap = 1 << 8;
 constexpr uint8_t kDebugException = 1;
+constexpr uint8_t kStackFault = 12;
+constexpr uint8_t kGeneralProtection = 13;
 constexpr uint64_t kDr6SingleStep = 0xFFFF4FF0;  // BS and the bits that read as one
 
 constexpr size_t kGprCount = 16;
@@ -93,7 +95,8 @@ Result<> resolve(const AccessFault& fault, RegisterBatch& batch) {
 
 uint64_t advance_rip(const HvX64InterceptMessageHeader& header, unsigned length) {
   const uint64_t rip = header.rip + length;
-  return code_mode(header) == Mode::k64 ? rip : rip & mask_of(4);
+  const Mode mode = code_mode(header);
+  return mode == Mode::k64 ? rip : rip & mask_of(mode == Mode::k32 ? 4 : 2);
 }
 
 }  // namespace
@@ -152,18 +155,51 @@ void inject(const GuestException& exception, RegisterBatch& batch) {
 
 namespace {
 
+// What segmentation says about the memory operand of INS or OUTS, which the processor leaves to who
+// intercepts: the others are intercepted after it was asked.
+struct StringSegment {
+  HvX64SegmentRegister segment{};
+  Mode mode = Mode::k64;
+  uint8_t vector = kGeneralProtection;  // of the fault
+  bool error_code = true;               // not in real mode
+
+  bool allows(uint64_t address, unsigned size, bool write) const {
+    if (mode == Mode::k64) return is_canonical(address) && is_canonical(address + size - 1);
+    constexpr uint16_t kPresent = 1 << 7, kCode = 1 << 3, kExpandDown = 1 << 2, kAccess = 1 << 1;
+    const uint16_t attributes = segment.attributes;
+    const bool code = (attributes & kCode) != 0;
+    const bool accessible =
+        write ? !code && (attributes & kAccess) != 0 : !code || (attributes & kAccess) != 0;
+    if ((attributes & kPresent) == 0 || !accessible) return false;
+    const uint64_t first = (address - segment.base) & mask_of(4);
+    const uint64_t last = first + size - 1;
+    if (code || (attributes & kExpandDown) == 0) return last <= segment.limit;
+    const bool big = (attributes >> kHvSegmentDefaultBit & 1) != 0;
+    return first > segment.limit && last <= mask_of(big ? 4 : 2);
+  }
+  GuestException fault() const {
+    return {vector, error_code ? std::optional<uint32_t>(0) : std::nullopt, 0};
+  }
+
+ private:
+  static bool is_canonical(uint64_t address) {
+    const auto value = static_cast<int64_t>(address);
+    return value << 16 >> 16 == value;
+  }
+};
+
 // What execute_memory_access() sees of the VM. Remembers why an access failed.
 class InstructionBus {
  public:
-  InstructionBus(chipset::Chipset& chipset, GuestVirtual& guest)
-      : chipset_(chipset), guest_(guest) {}
+  InstructionBus(chipset::Chipset& chipset, GuestVirtual& guest, const StringSegment* segment)
+      : chipset_(chipset), guest_(guest), segment_(segment) {}
 
   bool read(uint64_t address, unsigned size, uint64_t& value) {
     value = 0;
-    return keep(guest_.read(address, bytes(value, size)));
+    return allowed(address, size, false) && keep(guest_.read(address, bytes(value, size)));
   }
   bool write(uint64_t address, unsigned size, uint64_t value) {
-    return keep(guest_.write(address, bytes(value, size)));
+    return allowed(address, size, true) && keep(guest_.write(address, bytes(value, size)));
   }
   bool in(uint16_t port, unsigned size, uint64_t& value) {
     value = chipset_.read_port(port, size);
@@ -174,13 +210,18 @@ class InstructionBus {
     return true;
   }
   bool probe_write(uint64_t address, unsigned size) {
-    return keep(guest_.probe_write(address, size));
+    return allowed(address, size, true) && keep(guest_.probe_write(address, size));
   }
   const std::optional<AccessFault>& fault() const { return fault_; }
 
  private:
   static std::span<std::byte> bytes(uint64_t& value, unsigned size) {
     return std::as_writable_bytes(std::span(&value, 1)).first(size);
+  }
+  bool allowed(uint64_t address, unsigned size, bool write) {
+    if (segment_ == nullptr || segment_->allows(address, size, write)) return true;
+    fault_ = AccessFault(segment_->fault());
+    return false;
   }
   bool keep(AccessResult<void> result) {
     if (result) return true;
@@ -190,6 +231,7 @@ class InstructionBus {
 
   chipset::Chipset& chipset_;
   GuestVirtual& guest_;
+  const StringSegment* segment_;  // or none to ask
   std::optional<AccessFault> fault_;
 };
 
@@ -222,24 +264,35 @@ Progress execute(const Instruction& instruction, AccessState& state, Instruction
 }
 
 // What string port I/O touches: the message has it, but for segments other than DS and ES.
-Result<> load_string_state(const EmulationContext& context,
-                           const HvX64IoPortInterceptMessage& message,
-                           const Instruction& instruction, AccessState& state) {
+Result<StringSegment> load_string_state(const EmulationContext& context,
+                                        const HvX64IoPortInterceptMessage& message,
+                                        const Instruction& instruction, AccessState& state) {
   state.gpr[base::x86::kRax] = message.rax;
   state.gpr[base::x86::kRcx] = message.rcx;
   state.gpr[base::x86::kRdx] = message.port_number;
   state.gpr[base::x86::kRsi] = message.rsi;
   state.gpr[base::x86::kRdi] = message.rdi;
-  state.segment_base[static_cast<size_t>(Segment::kEs)] = message.es_segment.base;
-  state.segment_base[static_cast<size_t>(Segment::kDs)] = message.ds_segment.base;
-  const auto segment = static_cast<size_t>(instruction.prefixes.segment);
-  if (segment >= kSegmentCount) return {};
-  const std::array name{
-      static_cast<HvRegisterName>(static_cast<size_t>(HvRegisterName::HvX64RegisterEs) + segment)};
-  std::array<HvRegisterValue, 1> value{};
-  HV_PROPAGATE(context.partition.get_registers(context.vp, name, value));
-  state.segment_base[segment] = value[0].segment.base;
-  return {};
+  auto name = Segment::kEs;
+  if (instruction.op == Op::kOuts) {
+    name = instruction.prefixes.segment;
+    if (static_cast<size_t>(name) >= kSegmentCount) name = Segment::kDs;
+  }
+  StringSegment used{.mode = state.mode};
+  used.error_code = (message.header.execution_state >> kHvExecutionCr0PeBit & 1) != 0;
+  if (name == Segment::kSs && state.mode != Mode::k64) used.vector = kStackFault;
+  if (name == Segment::kEs) {
+    used.segment = message.es_segment;
+  } else if (name == Segment::kDs) {
+    used.segment = message.ds_segment;
+  } else {
+    const std::array names{static_cast<HvRegisterName>(
+        static_cast<size_t>(HvRegisterName::HvX64RegisterEs) + static_cast<size_t>(name))};
+    std::array<HvRegisterValue, 1> value{};
+    HV_PROPAGATE(context.partition.get_registers(context.vp, names, value));
+    used.segment = value[0].segment;
+  }
+  state.segment_base[static_cast<size_t>(name)] = used.segment.base;
+  return used;
 }
 
 // All general registers, and segment bases where they count: one hypercall.
@@ -262,10 +315,10 @@ Result<> load_full_state(const EmulationContext& context, AccessState& state) {
 // Runs the instruction and puts what it changed into the batch.
 Result<> carry_out(const EmulationContext& context, const HvX64InterceptMessageHeader& header,
                    const Instruction& instruction, AccessState& state, GuestVirtual& guest,
-                   RegisterBatch& batch) {
+                   const StringSegment* segment, RegisterBatch& batch) {
   std::array<uint64_t, kGprCount> before;
   std::copy_n(state.gpr, kGprCount, before.begin());
-  InstructionBus bus(context.chipset, guest);
+  InstructionBus bus(context.chipset, guest, segment);
   const Progress progress = execute(instruction, state, bus);
   if (progress == Progress::kUnsupported) {
     return std::unexpected(unknown_instruction(header, {}));
@@ -307,6 +360,17 @@ AccessState state_of(const HvX64InterceptMessageHeader& header, uint64_t* gpr) {
   return state;
 }
 
+// What runs at RIP may not be what was intercepted: the guest's other processors write its code.
+// The processor checked the right to use ports for INS and OUTS of the intercepted size only.
+bool is_intercepted(const Instruction& instruction, const HvX64IoPortInterceptMessage& message,
+                    unsigned size) {
+  const bool write =
+      message.header.intercept_access_type == HvInterceptAccessType::HvInterceptAccessWrite;
+  const bool string = (message.access_info >> kHvIoPortStringOpBit & 1) != 0;
+  const Op op = string ? (write ? Op::kOuts : Op::kIns) : (write ? Op::kOut : Op::kIn);
+  return instruction.op == op && std::min<unsigned>(instruction.operand_size, 4) == size;
+}
+
 }  // namespace
 
 Result<> emulate_port(const EmulationContext& context, const HvX64IoPortInterceptMessage& message,
@@ -325,11 +389,13 @@ Result<> emulate_port(const EmulationContext& context, const HvX64IoPortIntercep
     const auto instruction =
         fetch(context, message.header, std::span(message.instruction_bytes).first(given), guest);
     if (!instruction) return resolve(instruction.error(), batch);
+    if (!is_intercepted(*instruction, message, size)) return {};  // it is executed again
     if (string) {
       std::array<uint64_t, kGprCount> gpr{};
       AccessState state = state_of(message.header, gpr.data());
-      HV_PROPAGATE(load_string_state(context, message, *instruction, state));
-      return carry_out(context, message.header, *instruction, state, guest, batch);
+      const auto segment = load_string_state(context, message, *instruction, state);
+      HV_PROPAGATE(segment);
+      return carry_out(context, message.header, *instruction, state, guest, &*segment, batch);
     }
     length = instruction->length;
   }
@@ -345,6 +411,14 @@ Result<> emulate_port(const EmulationContext& context, const HvX64IoPortIntercep
 Result<> emulate_memory(const EmulationContext& context, const HvX64MemoryInterceptMessage& message,
                         RegisterBatch& batch) {
   const HvX64InterceptMessageHeader& header = message.header;
+  if ((header.execution_state >> kHvExecutionInterruptionPendingBit & 1) != 0) {
+    // Delivering an event touched it, not the instruction at RIP: there is no memory at the IDT,
+    // the TSS or the stack. The processor would shut down over it.
+    return fail(
+        fmt::format("VP {}: an interrupt or exception cannot be delivered: no memory at {:#x}",
+                    context.vp, message.guest_physical_address),
+        ExitStatus::kCrashed);
+  }
   GuestVirtual guest(context.vp, context.partition, context.chipset, context.memory,
                      privilege(header));
   const size_t given =
@@ -352,11 +426,13 @@ Result<> emulate_memory(const EmulationContext& context, const HvX64MemoryInterc
   const auto instruction =
       fetch(context, header, std::span(message.instruction_bytes).first(given), guest);
   if (!instruction) return resolve(instruction.error(), batch);
+  // Written there since by another processor: executed again, it gets the intercept it deserves.
+  if (instruction->op == Op::kIns || instruction->op == Op::kOuts) return {};
   std::array<uint64_t, kGprCount> gpr{};
   AccessState state = state_of(header, gpr.data());
   HV_PROPAGATE(load_full_state(context, state));
   remember_operand(message, *instruction, state, guest);
-  return carry_out(context, header, *instruction, state, guest, batch);
+  return carry_out(context, header, *instruction, state, guest, nullptr, batch);
 }
 
 }  // namespace vmwp

@@ -68,14 +68,10 @@ AccessResult<uint64_t> GuestVirtual::translate(uint64_t gva, GuestAccess access)
   if (!result) return std::unexpected(AccessFault(result.error()));
   using enum hv::abi::HvTranslateGvaResultCode;
   switch (result->code) {
-    case HvTranslateGvaGpaUnmapped:  // a device's page, or a page table outside memory: no page
-    case HvTranslateGvaGpaNoReadAccess:
-    case HvTranslateGvaGpaNoWriteAccess:
-      if (result->gpa < kPageSize) break;
-      [[fallthrough]];
     case HvTranslateGvaSuccess:
       remember(gva, result->gpa, access);
       return result->gpa;
+    case HvTranslateGvaGpaUnmapped:  // a page table outside memory reads as ones: reserved bits
     case HvTranslateGvaPageNotPresent:
     case HvTranslateGvaPrivilegeViolation:
     case HvTranslateGvaInvalidPageTableFlags:
@@ -93,7 +89,9 @@ GuestException GuestVirtual::page_fault(uint64_t gva, GuestAccess access,
   using enum hv::abi::HvTranslateGvaResultCode;
   uint32_t error = 0;
   if (code != HvTranslateGvaPageNotPresent) error |= kFaultPresent;
-  if (code == HvTranslateGvaInvalidPageTableFlags) error |= kFaultReserved;
+  if (code == HvTranslateGvaInvalidPageTableFlags || code == HvTranslateGvaGpaUnmapped) {
+    error |= kFaultReserved;
+  }
   if (access == GuestAccess::kWrite) error |= kFaultWrite;
   if (access == GuestAccess::kExecute) error |= kFaultFetch;
   if (privilege_ == Privilege::kUser) error |= kFaultUser;

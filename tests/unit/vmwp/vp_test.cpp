@@ -36,6 +36,7 @@ class Terminal final : public chipset::SerialPeer {
 };
 
 constexpr uint16_t kLong64 = 1 << kHvExecutionEferLmaBit | 1 << kHvExecutionCr0PeBit;
+constexpr uint16_t kRealModeData = 0x0093;
 constexpr uint16_t kCode64 = 0xA09B, kCode32 = 0xC09B, kCode16 = 0x009B;
 
 class VpTest : public ::testing::Test {
@@ -73,7 +74,7 @@ class VpTest : public ::testing::Test {
     return vp_.handle(message(HvMessageType::HvMessageTypeX64IoPortIntercept, io));
   }
   template <class Message>
-  static void give_bytes(Message& target, std::initializer_list<uint8_t> bytes) {
+  static void give_bytes(Message& target, const std::initializer_list<uint8_t>& bytes) {
     std::copy(bytes.begin(), bytes.end(), target.instruction_bytes);
     target.instruction_byte_count = static_cast<uint8_t>(bytes.size());
   }
@@ -156,6 +157,16 @@ TEST_F(VpTest, RipWrapsIn32BitCode) {
   EXPECT_EQ(partition_.reg(HvX64RegisterRip), 0u);
 }
 
+TEST_F(VpTest, RipWrapsIn16BitCode) {
+  auto io = port(0x80, 1, kWrite);
+  io.header.execution_state = 0;
+  io.header.cs_segment.attributes = kCode16;
+  io.header.rip = 0xFFFE;
+  io.header.instruction_length_and_cr8 = 2;
+  EXPECT_FALSE(handle(io));
+  EXPECT_EQ(partition_.reg(HvX64RegisterRip), 0u);
+}
+
 TEST_F(VpTest, UnknownLengthIsDecoded) {
   auto io = port(0x80, 1, kWrite);
   io.header.instruction_length_and_cr8 = 0;
@@ -201,7 +212,7 @@ TEST_F(VpTest, RepInsbBackwardsIn16BitCode) {
   io.header.cs_segment.attributes = kCode16;
   io.header.rflags |= 1 << 10;
   give_bytes(io, {0xF3, 0x6C});
-  io.es_segment.base = 0x20000;
+  io.es_segment = {0x20000, 0xFFFF, 0x2000, kRealModeData};
   io.rcx = 0xABCD0003;  // only CX counts
   io.rdi = 0x77770001;  // and only DI, which wraps
   EXPECT_FALSE(handle(io));
@@ -220,6 +231,78 @@ TEST_F(VpTest, OutsTakesASegmentOverride) {
   partition_.registers[HvX64RegisterGs].segment.base = 0x8000;
   EXPECT_FALSE(handle(io));
   EXPECT_EQ(terminal_.sent, "Q");
+}
+
+// Another processor of the guest wrote to the code after the intercept: user code may not use a
+// port because the processor let it touch memory, nor another port instruction than the one it
+// checked.
+TEST_F(VpTest, PortsAreOnlyForTheInterceptedInstruction) {
+  partition_.set(HvX64RegisterRdx, 0x604);
+  partition_.set(HvX64RegisterRsi, 0x5000);
+  write_guest(0x5000, std::string("\x00\x34", 2));
+  auto access = memory_at(0xA0000, kRead, {0x66, 0x6F});  // outsw: the power-off
+  access.header.execution_state |= 3;
+  EXPECT_FALSE(handle(access));
+  EXPECT_EQ(power_offs_, 0u);
+
+  auto io = port(0x604, 2, kWrite);
+  io.access_info |= 1 << kHvIoPortStringOpBit;
+  io.rsi = 0x5000;
+  for (const auto& bytes : {std::initializer_list<uint8_t>{0x41, 0x88, 0x18},  // mov [r8], bl
+                            {0x6E},                                            // outsb
+                            {0x66, 0x6D},                                      // insw
+                            {0x66, 0xEF}}) {                                   // out dx, ax
+    give_bytes(io, bytes);
+    EXPECT_FALSE(handle(io));
+    EXPECT_EQ(power_offs_, 0u);
+  }
+  EXPECT_EQ(partition_.sets, 0u);
+  give_bytes(io, {0x66, 0x6F});
+  EXPECT_FALSE(handle(io));
+  EXPECT_EQ(power_offs_, 1u);
+  EXPECT_EQ(partition_.reg(HvX64RegisterRip), 0x10002u);
+}
+
+// The processor intercepts INS and OUTS before it asks segmentation about their memory.
+TEST_F(VpTest, StringsObeySegmentation) {
+  auto io = port(0x3F8, 2, kRead);
+  io.access_info |= 1 << kHvIoPortStringOpBit;
+  give_bytes(io, {0x66, 0x6D});
+  io.rdi = 0x00007FFF'FFFFFFFF;  // its second byte is not canonical
+  EXPECT_FALSE(handle(io));
+  EXPECT_EQ(pending().vector, 13);
+  EXPECT_EQ(pending().flags, 1);
+  EXPECT_EQ(pending().error_code, 0u);
+  EXPECT_EQ(partition_.translations, 0u);
+
+  const auto fault_of = [&](uint64_t si, HvX64SegmentRegister segment,
+                            std::initializer_list<uint8_t> bytes, uint16_t state) {
+    auto out = port(0x80, 2, kWrite);
+    out.access_info |= 1 << kHvIoPortStringOpBit;
+    out.header.execution_state = state;
+    out.header.cs_segment.attributes = kCode16;
+    out.rsi = si;
+    out.ds_segment = segment;
+    partition_.registers[HvX64RegisterSs].segment = segment;
+    partition_.registers.erase(HvRegisterPendingEvent0);
+    give_bytes(out, bytes);
+    EXPECT_FALSE(handle(out));
+    return partition_.registers.contains(HvRegisterPendingEvent0) ? int{pending().vector} : -1;
+  };
+  constexpr uint16_t kProtected = 1 << kHvExecutionCr0PeBit;
+  const HvX64SegmentRegister real{0x4000, 0xFFFF, 0x400, kRealModeData};
+  EXPECT_EQ(fault_of(0xFFFE, real, {0x6F}, 0), -1);
+  EXPECT_EQ(fault_of(0xFFFF, real, {0x6F}, 0), 13);
+  EXPECT_EQ(pending().flags, 0);  // real mode has no error codes
+  EXPECT_EQ(fault_of(0xFFFF, real, {0x36, 0x6F}, kProtected), 12);
+  EXPECT_EQ(pending().flags, 1);
+  const HvX64SegmentRegister down{0, 0x1000, 8, 0x0097}, absent{0, 0xFFFF, 8, 0x0013},
+      code{0, 0xFFFF, 8, 0x0099};
+  EXPECT_EQ(fault_of(0x1001, down, {0x6F}, kProtected), -1);
+  EXPECT_EQ(fault_of(0x1000, down, {0x6F}, kProtected), 13);
+  EXPECT_EQ(fault_of(0xFFFF, down, {0x6F}, kProtected), 13);
+  EXPECT_EQ(fault_of(0, absent, {0x6F}, kProtected), 13);
+  EXPECT_EQ(fault_of(0, code, {0x6F}, kProtected), 13);  // execute only
 }
 
 TEST_F(VpTest, LongStringsComeBackInSlices) {
@@ -299,6 +382,27 @@ TEST_F(VpTest, MovsFromMemoryToADevice) {
   EXPECT_FALSE(handle(memory_at(0xFEC00000, kWrite, {0xA5})));
   EXPECT_EQ(chipset_.read_mmio(0xFEC00010, 4), 0x00170020u);
   EXPECT_EQ(partition_.reg(HvX64RegisterRsi), 0x5004u);
+}
+
+TEST_F(VpTest, APageTableOutsideMemoryIsAReservedBitFault) {
+  partition_.faults[0x7000] = HvTranslateGvaResultCode::HvTranslateGvaGpaUnmapped;
+  partition_.set(HvX64RegisterRsi, 0x7010);
+  partition_.set(HvX64RegisterRdi, 0xFEC00000);
+  auto access = memory_at(0xFEC00000, kWrite, {0xA5});  // movsd
+  EXPECT_FALSE(handle(access));
+  EXPECT_EQ(pending().vector, 14);
+  EXPECT_EQ(pending().error_code, 9u);  // present, reserved
+  EXPECT_EQ(pending().exception_parameter, 0x7010u);
+}
+
+TEST_F(VpTest, AnEventWithoutMemoryToDeliverItEndsTheVm) {
+  auto access = memory_at(0xB8000, kWrite, {0x89, 0x03});
+  access.header.execution_state |= 1 << kHvExecutionInterruptionPendingBit;
+  const auto ending = handle(access);
+  ASSERT_TRUE(ending);
+  EXPECT_EQ(ending->kind, EndKind::kCrashed);
+  EXPECT_EQ(ending->text,
+            "VP 0: an interrupt or exception cannot be delivered: no memory at 0xb8000");
 }
 
 TEST_F(VpTest, UnknownInstructionEndsTheVm) {
