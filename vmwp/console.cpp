@@ -144,7 +144,9 @@ void Console::watch_streams() {
   if (input_) loop_->watch(input_.get(), EPOLLIN, [this](uint32_t) { on_input(); });
   // Separate descriptors even for a socket: each has its own registration.
   if (output_) {
-    loop_->watch(output_.get(), 0, [this](uint32_t) {
+    loop_->watch(output_.get(), 0, [this](uint32_t events) {
+      // Errors are told whether asked for or not, and again for as long as they are there.
+      if ((events & (EPOLLERR | EPOLLHUP)) != 0) lose_output();
       if (drain_output()) ready_();
     });
   }
@@ -174,6 +176,16 @@ void Console::drop_client() {
   discards_ = true;
   from_guest_.clear();
   input_paused_ = false;
+}
+
+// Nobody will read any more, or nothing more fits: what the guest says is swallowed.
+void Console::lose_output() {
+  if (kind_ == ConsoleConfig::Kind::kSocket) return drop_client();
+  if (loop_ != nullptr) loop_->forget(output_.get());
+  output_.reset(-1);
+  const std::lock_guard guard(lock_);
+  discards_ = true;
+  from_guest_.clear();
 }
 
 void Console::on_input() {
@@ -214,8 +226,7 @@ void Console::on_doorbell() {
 
 // Writes what can be written now. True: a refused put() would succeed now.
 bool Console::drain_output() {
-  if (!output_) return false;
-  for (;;) {
+  while (output_) {
     std::array<uint8_t, kChunk> chunk;
     size_t size;
     {
@@ -232,13 +243,14 @@ bool Console::drain_output() {
       set_output_wanted(true);
       return false;
     }
+    if (written < 0) {
+      lose_output();
+      break;
+    }
     const std::lock_guard guard(lock_);
-    // An output that fails for good (closed pipe, full disk) swallows the rest.
-    const auto done = written < 0 ? from_guest_.size() : static_cast<size_t>(written);
-    from_guest_.erase(from_guest_.begin(), from_guest_.begin() + static_cast<ptrdiff_t>(done));
-    if (written < 0) discards_ = true;
+    from_guest_.erase(from_guest_.begin(), from_guest_.begin() + written);
   }
-  set_output_wanted(false);
+  if (output_) set_output_wanted(false);
   const std::lock_guard guard(lock_);
   return std::exchange(room_wanted_, false);
 }

@@ -48,6 +48,7 @@ class Console final : public chipset::SerialPeer {
   void on_doorbell();
   void watch_streams();
   bool drain_output();
+  void lose_output();
   void set_output_wanted(bool wanted);
 
   ConsoleConfig::Kind kind_;

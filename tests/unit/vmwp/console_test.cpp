@@ -17,6 +17,8 @@
 #include <string>
 #include <thread>
 
+#include "tests/unit/vmwp/busy.h"
+
 namespace vmwp {
 namespace {
 
@@ -155,6 +157,40 @@ TEST(ConsoleTest, TerminalIsRawUntilTheEscapeAndRestoredAfter) {
   EXPECT_EQ(status, 0);
   EXPECT_FALSE(is_raw(controller));
   ::close(controller);
+}
+
+// In a child whose standard output is a pipe that nobody reads any more: no spinning, and what the
+// guest says is swallowed. 0, or where it went wrong.
+int lose_the_reader(bool full) {
+  int ends[2];
+  if (::pipe(ends) != 0) return 1;
+  ::dup2(::open("/dev/null", O_RDONLY), 0);
+  ::dup2(ends[1], 1);
+  ::close(ends[1]);
+  ::signal(SIGPIPE, SIG_IGN);
+  auto loop = *EventLoop::create();
+  auto console = *Console::open({ConsoleConfig::Kind::kTerminal, {}});
+  bool woken = false;
+  console->attach(*loop, [&] { woken = true; }, [] {});
+  while (full && console->put('x')) {
+  }
+  ::close(ends[0]);
+  if (busy_part(*loop, std::chrono::milliseconds(200)) > 0.5) return 2;
+  if (full && !woken) return 3;  // the byte that was refused must be asked for again
+  for (int i = 0; i < 200'000; ++i) {
+    if (!console->put('x')) return 4;
+  }
+  return 0;
+}
+
+TEST(ConsoleTest, OutputThatNobodyReadsIsGivenUp) {
+  for (const bool full : {false, true}) {
+    const pid_t child = ::fork();
+    if (child == 0) ::_exit(lose_the_reader(full));
+    int status = -1;
+    ::waitpid(child, &status, 0);
+    EXPECT_EQ(status, 0) << full;
+  }
 }
 
 TEST(ConsoleTest, TerminalIsRestoredByAFatalSignal) {
