@@ -82,7 +82,7 @@ constexpr Field kFields[] = {
      set_name},
     {"memory", "SIZE", "memory of the VM (512MiB)",
      "32MiB to 384GiB, whole MiB, written like 512MiB or 4GiB", set_memory},
-    {"vps", "N", "virtual processors (1)", "a number from 1 to 255", set_vps},
+    {"vps", "N", "virtual processors (1)", "a number from 1 to 64", set_vps},
     {"kernel", "FILE", "Linux kernel to boot (required)", "a Linux x86-64 bzImage",
      [](Config& config, std::string_view value) { return set_path(config.kernel, value); }},
     {"initrd", "FILE", "initial RAM disk", "a file",

@@ -33,7 +33,7 @@ struct Config {
   OnReset on_reset = OnReset::kReboot;
 };
 
-inline constexpr uint32_t kMaxVps = 255;
+inline constexpr uint32_t kMaxVps = 64;  // what the hypervisor gives a partition
 
 /// What the command line asks for.
 struct Request {

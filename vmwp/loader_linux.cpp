@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <string_view>
 
 #include "base/bits.h"
 
@@ -34,6 +35,7 @@ constexpr uint64_t kLowestKernel = 0x100000;
 // Setup header fields, as offsets in the file and in boot_params alike.
 constexpr size_t kSetupHeader = 0x1F1;
 constexpr size_t kSetupSects = 0x1F1;
+constexpr size_t kSystemSize = 0x1F4;  // of the protected-mode code, in 16 bytes
 constexpr size_t kBootFlag = 0x1FE;
 constexpr size_t kJump = 0x201;  // low byte of the jump: the header ends that many bytes later
 constexpr size_t kMagic = 0x202;
@@ -100,7 +102,8 @@ class File {
  public:
   static Result<File> open(const std::string& what, const std::string& path,
                            const std::string& accepted) {
-    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    // O_NONBLOCK: opening a FIFO must not wait for its other end.
+    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat info{};
     if (fd >= 0 && ::fstat(fd, &info) == 0 && S_ISREG(info.st_mode)) {
       return File(fd, static_cast<uint64_t>(info.st_size));
@@ -136,7 +139,17 @@ class File {
 
 constexpr const char* kAcceptedKernel =
     "a Linux x86-64 bzImage (boot protocol 2.12 or later, with a 64-bit entry)";
-constexpr const char* kAcceptedInitrd = "a readable initramfs of at least one byte";
+constexpr const char* kAcceptedInitrd =
+    "an initramfs: cpio (newc), plain or by gzip, bzip2, lzma, xz, lzo, lz4 or zstd";
+
+// What initramfs archives start with [Linux lib/decompress.c, init/initramfs.c].
+constexpr std::string_view kInitrdMagics[] = {
+    "070701",           "070702",  "\x1f\x8b",
+    "\x1f\x9e",         "BZh",     std::string_view("\x5d\0\0", 3),
+    "\xfd\x37zXZ",      "\x89LZO", "\x02\x21\x4c\x18",
+    "\x28\xb5\x2f\xfd",
+};
+constexpr size_t kLongestInitrdMagic = 6;
 
 uint64_t in_mib(uint64_t bytes) {
   return base::align_up(bytes, kMiB) / kMiB;
@@ -238,7 +251,10 @@ Result<LinuxImage> parse_linux_headers(std::span<const uint8_t> head, uint64_t f
                             head.begin() + static_cast<ptrdiff_t>(header_end));
   const uint8_t sectors = head[kSetupSects] == 0 ? 4 : head[kSetupSects];
   image.payload_offset = (uint64_t{sectors} + 1) * kSectorSize;
-  if (file_size <= image.payload_offset) return refuse("the file is cut short");
+  const uint64_t system_size = uint64_t{load<uint32_t>(head, kSystemSize)} * 16;
+  if (file_size < image.payload_offset + std::max<uint64_t>(system_size, 1)) {
+    return refuse("the file is cut short");
+  }
   image.payload_size = file_size - image.payload_offset;
   image.preferred_address = load<uint64_t>(head, kPreferredAddress);
   image.init_size = std::max<uint64_t>(load<uint32_t>(head, kInitSize), image.payload_size);
@@ -265,6 +281,26 @@ Result<LinuxImage> inspect_linux(const std::string& path) {
   return parse_linux_headers(head, file->size(), path);
 }
 
+namespace {
+
+// Its size. A kernel that finds something else there says so after its VM is built, and panics.
+Result<uint64_t> inspect_initrd(const std::string& path) {
+  const auto refuse = [&](std::string_view why) {
+    return bad_input(fmt::format("initrd {}: {}; accepted: {}", path, why, kAcceptedInitrd));
+  };
+  auto file = File::open("initrd", path, kAcceptedInitrd);
+  HV_PROPAGATE(file);
+  if (file->size() == 0) return refuse("empty");
+  std::string head(std::min<uint64_t>(file->size(), kLongestInitrdMagic), '\0');
+  if (!file->read(0, std::as_writable_bytes(std::span(head)))) return refuse("cannot be read");
+  const bool known =
+      std::ranges::any_of(kInitrdMagics, [&](auto magic) { return head.starts_with(magic); });
+  if (!known) return refuse("not an initramfs");
+  return file->size();
+}
+
+}  // namespace
+
 Result<LinuxLayout> plan_linux(const LinuxBoot& boot, uint64_t memory_size) {
   const LinuxImage& kernel = boot.kernel;
   if (boot.command_line.size() > kernel.command_line_limit) {
@@ -273,12 +309,9 @@ Result<LinuxLayout> plan_linux(const LinuxBoot& boot, uint64_t memory_size) {
   }
   LinuxLayout layout;
   if (!boot.initrd.empty()) {
-    auto file = File::open("initrd", boot.initrd, kAcceptedInitrd);
-    HV_PROPAGATE(file);
-    layout.initrd_size = file->size();
-    if (file->size() == 0) {
-      return bad_input(fmt::format("initrd {}: empty; accepted: {}", boot.initrd, kAcceptedInitrd));
-    }
+    const auto size = inspect_initrd(boot.initrd);
+    HV_PROPAGATE(size);
+    layout.initrd_size = *size;
   }
   const uint64_t low_end = std::min(memory_size, kMmioHole);
   const uint64_t initrd_room = base::align_up(layout.initrd_size, kPageSize);

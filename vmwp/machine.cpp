@@ -2,8 +2,12 @@
 #include "vmwp/machine.h"
 
 #include <fmt/format.h>
+#include <linux/capability.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -38,6 +42,16 @@ UniqueFd watch_signals() {
   ::sigaction(SIGUSR1, &kick, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
   return UniqueFd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+// What this process may lock, as the kernel will count it.
+uint64_t lock_limit() {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3]{};
+  const bool known = ::syscall(SYS_capget, &header, data) == 0;
+  if (known && (data[0].effective >> CAP_IPC_LOCK & 1) != 0) return UINT64_MAX;
+  rlimit limit{};
+  return ::getrlimit(RLIMIT_MEMLOCK, &limit) == 0 ? limit.rlim_cur : UINT64_MAX;
 }
 
 const char* name_of_signal(uint32_t signal) {
@@ -89,12 +103,21 @@ std::optional<std::string> memory_shortage(uint64_t vm_memory, std::string_view 
                      (needed + kMiB - 1) / kMiB, free / kMiB);
 }
 
+std::optional<std::string> lock_shortage(uint64_t vm_memory, uint64_t limit) {
+  if (limit >= vm_memory) return std::nullopt;
+  return fmt::format(
+      "memory: the VM's {} MiB are locked, and this user may lock {} KiB; raise the limit "
+      "(ulimit -l) or run vmwp as root",
+      vm_memory / kMiB, limit / 1024);
+}
+
 Result<std::unique_ptr<Machine>> Machine::create(const Config& config, BootPlan plan) {
   auto device = open_mshv();
   HV_PROPAGATE(device);
   std::ifstream file("/proc/meminfo");
   const std::string meminfo{std::istreambuf_iterator<char>(file), {}};
   if (const auto shortage = memory_shortage(config.memory, meminfo)) return fail(*shortage);
+  if (const auto shortage = lock_shortage(config.memory, lock_limit())) return fail(*shortage);
   auto log = Log::open(config.log, config.name);
   HV_PROPAGATE(log);
   auto console = Console::open(config.console);

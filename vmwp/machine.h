@@ -43,6 +43,8 @@ Result<BootPlan> plan_boot(const Config& config);
 
 /// How much the root must have free to run the VM, and has; nothing if it is enough.
 std::optional<std::string> memory_shortage(uint64_t vm_memory, std::string_view meminfo);
+/// The same of memory that this process may lock, where `limit` (bytes) holds for it.
+std::optional<std::string> lock_shortage(uint64_t vm_memory, uint64_t limit);
 
 class Machine {
  public:

@@ -2,6 +2,7 @@
 // vmwp: the worker process of one VM. Reads what the VM is to be, runs it, and says how it ended:
 // in its exit status, on the last line of standard error and, if asked, as JSON on standard output.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <exception>
@@ -69,7 +70,7 @@ Result<Report> run(const Config& config) {
   HV_PROPAGATE(plan);
   auto machine = Machine::create(config, *std::move(plan));
   HV_PROPAGATE(machine);
-  if (config.console.kind == ConsoleConfig::Kind::kTerminal) {
+  if (config.console.kind == ConsoleConfig::Kind::kTerminal && ::isatty(STDIN_FILENO) != 0) {
     fmt::print(stderr, "vmwp: {}: this is its console; Ctrl-] stops the VM and leaves\n",
                config.name);
   }
@@ -89,6 +90,8 @@ Result<Report> act(const Request& request) {
                     "tables written to " + request.dump_directory};
     case Request::Action::kCheck:
       HV_PROPAGATE(plan_boot(request.config));
+      HV_PROPAGATE(Log::open(request.config.log, request.config.name));
+      HV_PROPAGATE(Console::open(request.config.console));
       return Report{ExitStatus::kPoweredOff, "checked", "the configuration is good"};
     case Request::Action::kRun:
       break;

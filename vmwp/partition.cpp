@@ -20,7 +20,6 @@ namespace {
 
 using namespace hv::abi;
 
-constexpr const char* kDevice = "/dev/mshv";
 constexpr unsigned kMaxDepositRetries = 64;
 
 // What a child of ours is offered. AccessPartitionId is not here: a stock 6.1 guest dies of it.
@@ -42,22 +41,22 @@ constexpr uint64_t kSyntheticFeatures =
     uint64_t{1} << kHvSyntheticSyntheticClusterIpiBit |
     uint64_t{1} << kHvSyntheticNotifyLongSpinWaitBit | uint64_t{1} << kHvSyntheticSignalEventsBit;
 
-std::unexpected<Failure> device_failure(int error) {
+std::unexpected<Failure> device_failure(const std::string& path, int error) {
   if (error == ENOENT || error == ENXIO || error == ENODEV) {
     return fail(fmt::format(
         "{}: not there: this machine did not boot under the Partita hypervisor, or the driver is "
         "not loaded; boot the hypervisor (hvloader, launch=auto), then modprobe mshv",
-        kDevice));
+        path));
   }
   if (error == EACCES || error == EPERM) {
     return fail(
-        fmt::format("{}: no permission; run vmwp as root or give this user the device", kDevice));
+        fmt::format("{}: no permission; run vmwp as root or give this user the device", path));
   }
-  return fail(fmt::format("{}: {}", kDevice, std::strerror(error)));
+  return fail(fmt::format("{}: {}", path, std::strerror(error)));
 }
 
 std::unexpected<Failure> call_failure(std::string_view call) {
-  return fail(fmt::format("{}: {}: {}", kDevice, call, std::strerror(errno)));
+  return fail(fmt::format("{}: {}: {}", kMshvDevice, call, std::strerror(errno)));
 }
 
 // One hypercall on behalf of the partition; the driver puts the partition's id into the input.
@@ -97,9 +96,9 @@ HvInterruptType to_interrupt_type(chipset::DeliveryMode mode) {
 
 }  // namespace
 
-Result<UniqueFd> open_mshv() {
-  UniqueFd device(::open(kDevice, O_RDWR | O_CLOEXEC));
-  if (!device) return device_failure(errno);
+Result<UniqueFd> open_mshv(const std::string& path) {
+  UniqueFd device(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  if (!device) return device_failure(path, errno);
   return device;
 }
 
@@ -162,7 +161,7 @@ Result<> MshvPartition::map(const GuestMemory& memory) {
     request.flags = 1u << MSHV_SET_MEM_BIT_WRITABLE | 1u << MSHV_SET_MEM_BIT_EXECUTABLE;
     if (::ioctl(partition_.get(), MSHV_SET_GUEST_MEMORY, &request) < 0) {
       return call_failure(
-          fmt::format("give the VM {} MiB at {:#x}", region.size / kMiB, region.gpa));
+          fmt::format("give the VM {} KiB at {:#x}", region.size / 1024, region.gpa));
     }
   }
   return {};

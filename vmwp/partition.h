@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "abi/tlfs/hypercall.h"
@@ -50,8 +51,10 @@ class VpControl {
   static constexpr size_t kMaxRegisters = 64;
 };
 
-/// Opens /dev/mshv. Errors say what to do about them.
-Result<UniqueFd> open_mshv();
+inline constexpr const char* kMshvDevice = "/dev/mshv";
+
+/// Opens the driver's device. Errors say what to do about them.
+Result<UniqueFd> open_mshv(const std::string& path = kMshvDevice);
 
 class MshvPartition final : public VpControl {
  public:

@@ -67,9 +67,9 @@ TEST(ConfigTest, FileComplaintsNameLineFieldValueAndWhatIsAccepted) {
             "config vm.toml, line 2: unknown name vsp; accepted: name, memory, vps, kernel, "
             "initrd, cmdline, console, log, on-reset");
   EXPECT_EQ(complaint_of_file("vps = 0"),
-            "config vm.toml, line 1: vps = 0; accepted: a number from 1 to 255");
+            "config vm.toml, line 1: vps = 0; accepted: a number from 1 to 64");
   EXPECT_EQ(complaint_of_file("vps = [1]"),
-            "config vm.toml, line 1: vps = (not a single value); accepted: a number from 1 to 255");
+            "config vm.toml, line 1: vps = (not a single value); accepted: a number from 1 to 64");
   EXPECT_EQ(complaint_of_file("console = \"serial\""),
             "config vm.toml, line 1: console = serial; accepted: terminal, unix:PATH, file:PATH or "
             "none");
@@ -81,8 +81,8 @@ TEST(ConfigTest, FileComplaintsNameLineFieldValueAndWhatIsAccepted) {
 TEST(ConfigTest, FlagComplaints) {
   EXPECT_EQ(complaint({"--memory", "31MiB"}),
             "--memory 31MiB; accepted: 32MiB to 384GiB, whole MiB, written like 512MiB or 4GiB");
-  EXPECT_EQ(complaint({"--vps", "256"}), "--vps 256; accepted: a number from 1 to 255");
-  EXPECT_EQ(complaint({"--vps", "2x"}), "--vps 2x; accepted: a number from 1 to 255");
+  EXPECT_EQ(complaint({"--vps", "65"}), "--vps 65; accepted: a number from 1 to 64");
+  EXPECT_EQ(complaint({"--vps", "2x"}), "--vps 2x; accepted: a number from 1 to 64");
   EXPECT_EQ(complaint({"--name", "a b"}),
             "--name a b; accepted: 1 to 64 letters, digits, '-', '_', '.'");
   EXPECT_EQ(complaint({"--on-reset", "x"}), "--on-reset x; accepted: reboot or stop");
