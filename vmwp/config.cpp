@@ -64,6 +64,11 @@ bool set_on_reset(Config& config, std::string_view value) {
   return value == "stop" || value == "reboot";
 }
 
+bool set_on_crash(Config& config, std::string_view value) {
+  config.on_crash = value == "continue" ? OnCrash::kContinue : OnCrash::kStop;
+  return value == "stop" || value == "continue";
+}
+
 bool set_path(std::string& path, std::string_view value) {
   path = value;
   return !value.empty();
@@ -98,6 +103,8 @@ constexpr Field kFields[] = {
      [](Config& config, std::string_view value) { return set_path(config.log, value); }},
     {"on-reset", "WHAT", "when the guest resets: reboot (default) or stop", "reboot or stop",
      set_on_reset},
+    {"on-crash", "WHAT", "when the guest reports a panic: stop (default) or continue",
+     "stop or continue", set_on_crash},
 };
 
 constexpr const char* kFooter =
@@ -109,7 +116,10 @@ constexpr const char* kFooter =
     "  2  bad input: a flag, the configuration file, the kernel or the initrd\n"
     "  3  crashed: a triple fault, or a panic that the guest reported\n"
     "  4  killed: SIGTERM, SIGINT, or Ctrl-] on the console\n"
-    "A reset that is not to boot again (--no-reboot) ends with status 0 and the word 'reset'.";
+    "A reset that is not to boot again (--no-reboot) ends with status 0 and the word 'reset'.\n"
+    "A guest that dumps its memory or restarts by itself after a panic wants --on-crash continue:\n"
+    "the report is logged, and what the guest does next decides.\n"
+    "SIGPWR presses the VM's power button.";
 
 std::string known_keys() {
   std::string keys;

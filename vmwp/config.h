@@ -20,6 +20,7 @@ struct ConsoleConfig {
 };
 
 enum class OnReset { kReboot, kStop };
+enum class OnCrash { kStop, kContinue };
 
 struct Config {
   std::string name = "vm";
@@ -31,6 +32,7 @@ struct Config {
   ConsoleConfig console;
   std::string log;  // empty: standard error
   OnReset on_reset = OnReset::kReboot;
+  OnCrash on_crash = OnCrash::kStop;
 };
 
 inline constexpr uint32_t kMaxVps = 64;  // what the hypervisor gives a partition

@@ -34,7 +34,7 @@ constexpr auto kMaxDetailLines = 64;
 UniqueFd watch_signals() {
   sigset_t set;
   ::sigemptyset(&set);
-  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) ::sigaddset(&set, signal);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGPWR}) ::sigaddset(&set, signal);
   ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
   // SIGUSR1 only gets a thread out of RUN_VP: it must interrupt, not restart the call.
   struct sigaction kick{};
@@ -175,9 +175,10 @@ Result<> Machine::build() {
           .log = guest_log(),
       });
   for (uint32_t i = 0; i < config_.vps; ++i) {
-    board->vps.push_back(
-        std::make_unique<Vp>(EmulationContext{i, *board->partition, *board->chipset, board->memory},
-                             [this](Ending ending) { end(std::move(ending)); }));
+    board->vps.push_back(std::make_unique<Vp>(
+        EmulationContext{i, *board->partition, *board->chipset, board->memory},
+        [this](Ending ending) { end(std::move(ending)); },
+        [this](const Ending& crash) { return goes_on(crash); }));
   }
   board_ = std::move(board);
   loop_->watch(board_->partition->level_irqs().fd(), EPOLLIN, [this](uint32_t) {
@@ -203,8 +204,14 @@ Ending Machine::run() {
     const auto started = std::chrono::steady_clock::now();
     Ending ending = run_once();
     console_->flush();
+    const bool reset = ending.kind == EndKind::kReset;
+    ending = with_guest_report(std::move(ending));
     log_detail(ending);
-    if (ending.kind != EndKind::kReset || config_.on_reset == OnReset::kStop) return ending;
+    const bool crashed = ending.kind == EndKind::kCrashed;
+    if (!reset || config_.on_reset == OnReset::kStop ||
+        (crashed && config_.on_crash == OnCrash::kStop)) {
+      return ending;
+    }
     log_->line(fmt::format("the guest reset: starting again (boot {})", boots_ + 1));
     loop_->forget(board_->partition->level_irqs().fd());
     board_.reset();
@@ -215,6 +222,7 @@ Ending Machine::run() {
 
 Ending Machine::run_once() {
   loop_->rearm();  // a VP may end before the loop runs
+  crash_logged_ = false;
   for (const auto& vp : board_->vps) vp->start();
   board_->chipset->console_ready();
   rearm_timer();
@@ -222,9 +230,8 @@ Ending Machine::run_once() {
   for (const auto& vp : board_->vps) vp->request_stop();
   for (const auto& vp : board_->vps) vp->stop();
   const std::lock_guard guard(ending_lock_);
-  Ending ending = std::exchange(ending_, std::nullopt)
-                      .value_or(Ending{EndKind::kError, "the event loop ended by itself", {}});
-  return with_guest_report(std::move(ending));
+  return std::exchange(ending_, std::nullopt)
+      .value_or(Ending{EndKind::kError, "the event loop ended by itself", {}});
 }
 
 // From any thread: the first ending counts.
@@ -238,20 +245,27 @@ void Machine::end(Ending ending) {
   loop_->stop();
 }
 
-// A guest that panicked may well reset itself afterwards, or be killed while it hangs.
+// From a VP's thread, at the guest's report of a panic: does the VM run on? Logged once a boot.
+bool Machine::goes_on(const Ending& crash) {
+  if (config_.on_crash == OnCrash::kStop) return false;
+  if (crash_logged_.exchange(true)) return true;
+  log_->line("the guest reports a panic: " + crash.text);
+  log_detail(crash);
+  return true;
+}
+
+// A guest that panicked may well reset itself afterwards, or be killed while it hangs. The report
+// is the partition's: every VP has the same.
 Ending Machine::with_guest_report(Ending ending) {
   if (ending.kind == EndKind::kCrashed || ending.kind == EndKind::kError) return ending;
-  for (uint32_t vp = 0; vp < config_.vps; ++vp) {
-    const auto crash = read_guest_crash(*board_->partition, vp, board_->memory);
-    if (!crash) continue;
-    if (ending.kind == EndKind::kKilled) {
-      ending.text += "; before, the guest reported: " + crash->summary();
-    } else {
-      ending = {EndKind::kCrashed, crash->summary(), {}};
-    }
-    ending.detail = crash->text;
-    break;
+  const auto crash = read_guest_crash(*board_->partition, 0, board_->memory);
+  if (!crash) return ending;
+  if (ending.kind == EndKind::kKilled) {
+    ending.text += "; before, the guest reported: " + crash->summary();
+  } else {
+    ending = {EndKind::kCrashed, crash->summary(), {}};
   }
+  if (!crash_logged_) ending.detail = crash->text;
   return ending;
 }
 
@@ -265,6 +279,7 @@ void Machine::rearm_timer() {
 void Machine::on_signal() {
   signalfd_siginfo info{};
   if (::read(signals_.get(), &info, sizeof(info)) != sizeof(info)) return;
+  if (info.ssi_signo == SIGPWR) return board_->chipset->press_power_button();
   end({EndKind::kKilled, fmt::format("by {}", name_of_signal(info.ssi_signo)), {}});
 }
 

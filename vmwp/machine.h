@@ -3,6 +3,7 @@
 // takes everything down; a reset builds it anew in place. Owned and run by the main thread.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -71,6 +72,7 @@ class Machine {
   chipset::LogSink guest_log();
   Ending run_once();
   void end(Ending ending);
+  bool goes_on(const Ending& crash);
   void rearm_timer();
   void on_signal();
   void deliver(const chipset::InterruptMessage& message);
@@ -94,6 +96,7 @@ class Machine {
 
   std::mutex ending_lock_;
   std::optional<Ending> ending_;
+  std::atomic<bool> crash_logged_ = false;  // of this boot
 };
 
 }  // namespace vmwp

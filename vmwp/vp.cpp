@@ -17,7 +17,7 @@ namespace {
 using namespace hv::abi;
 
 constexpr uint8_t kGeneralProtection = 13;
-constexpr unsigned kTwoByteOpcode = 2;  // WRMSR and CPUID without prefixes
+constexpr unsigned kWrmsrLength = 2;  // without prefixes
 constexpr auto kKickInterval = std::chrono::milliseconds(1);
 
 template <class T>
@@ -66,10 +66,10 @@ void Vp::loop() {
   left_ = true;
 }
 
+// These are all that the hypervisor sends a parent that asks for what ours does.
 std::optional<Ending> Vp::handle(const HvMessage& message) {
   RegisterBatch batch;
   Result<> result;
-  std::optional<Ending> ending;
   switch (message.header.message_type) {
     case HvMessageType::HvMessageTypeX64IoPortIntercept:
       result = emulate_port(context_, payload<HvX64IoPortInterceptMessage>(message), batch);
@@ -78,46 +78,22 @@ std::optional<Ending> Vp::handle(const HvMessage& message) {
     case HvMessageType::HvMessageTypeGpaIntercept:
       result = emulate_memory(context_, payload<HvX64MemoryInterceptMessage>(message), batch);
       break;
-    case HvMessageType::HvMessageTypeX64ApicEoi:
-      context_.chipset.end_of_interrupt(
-          static_cast<uint8_t>(payload<HvX64ApicEoiMessage>(message).interrupt_vector));
-      break;
     case HvMessageType::HvMessageTypeX64MsrIntercept: {
       const auto msr = payload<HvX64MsrInterceptMessage>(message);
-      if (is_crash_notice(msr)) return guest_crash();
+      if (is_crash_notice(msr)) {
+        if (auto crash = guest_crash(); !goes_on_(crash)) return crash;
+      }
       result = handle_msr(msr, batch);
       break;
     }
-    case HvMessageType::HvMessageTypeX64CpuidIntercept:
-      result = handle_cpuid(payload<HvX64CpuidInterceptMessage>(message), batch);
-      break;
-    case HvMessageType::HvMessageTypeX64Halt:
-      ending = handle_halt(payload<HvX64InterceptMessageHeader>(message), batch);
-      break;
-    case HvMessageType::HvMessageTypeX64InterruptionDeliverable:
-    case HvMessageType::HvMessageTypeSynicSintDeliverable:
-      break;  // nobody here asks for these; they need no answer
     case HvMessageType::HvMessageTypeUnrecoverableException:
       return triple_fault(payload<HvX64InterceptMessageHeader>(message));
-    case HvMessageType::HvMessageTypeInvalidVpRegisterValue:
-      return Ending{EndKind::kCrashed,
-                    fmt::format("VP {}: the processor refuses its registers", context_.vp),
-                    describe_registers()};
-    case HvMessageType::HvMessageTypeUnsupportedFeature: {
-      const auto unsupported = payload<HvX64UnsupportedFeatureMessage>(message);
-      return Ending{EndKind::kCrashed,
-                    fmt::format("VP {}: unsupported feature {} ({:#x})", context_.vp,
-                                static_cast<uint32_t>(unsupported.feature_code),
-                                unsupported.feature_parameter),
-                    describe_registers()};
-    }
     default:
       return Ending{EndKind::kError,
                     fmt::format("VP {}: unexpected message {:#x}", context_.vp,
                                 static_cast<uint32_t>(message.header.message_type)),
                     describe_registers()};
   }
-  if (ending) return ending;
   if (result && !batch.list().empty()) {
     result = context_.partition.set_registers(context_.vp, batch.list());
   }
@@ -125,20 +101,6 @@ std::optional<Ending> Vp::handle(const HvMessage& message) {
   const auto kind =
       result.error().status == ExitStatus::kCrashed ? EndKind::kCrashed : EndKind::kError;
   return Ending{kind, result.error().text, describe_registers()};
-}
-
-// HLT ends in the hypervisor; a message comes only for a VP that nothing there can wake by itself.
-// Without interrupts enabled only an NMI or INIT could, which devices here never send.
-std::optional<Ending> Vp::handle_halt(const HvX64InterceptMessageHeader& header,
-                                      RegisterBatch& batch) {
-  const unsigned length = header.instruction_length_and_cr8 & 15u;
-  if (auto result = finish_instruction(context_, header, length == 0 ? 1 : length, batch);
-      !result) {
-    return Ending{EndKind::kError, result.error().text, {}};
-  }
-  batch.set(HvRegisterName::HvRegisterInternalActivityState,
-            uint64_t{1} << kHvActivityHaltSuspendBit);
-  return std::nullopt;
 }
 
 // The guest reports a panic; the parameters are written before [TLFS 2.6].
@@ -154,23 +116,14 @@ Ending Vp::guest_crash() {
 }
 
 // The hypervisor knows every MSR but the one we asked for; what else arrives does not exist. A
-// write to the crash control MSR that notifies of nothing does nothing.
+// write to the crash control MSR has done what it does.
 Result<> Vp::handle_msr(const HvX64MsrInterceptMessage& message, RegisterBatch& batch) {
   if (message.msr_number != kHvX64MsrCrashCtl || !is_write(message.header)) {
     inject({kGeneralProtection, 0, 0}, batch);
     return {};
   }
   const unsigned length = message.header.instruction_length_and_cr8 & 15u;
-  return finish_instruction(context_, message.header, length == 0 ? kTwoByteOpcode : length, batch);
-}
-
-Result<> Vp::handle_cpuid(const HvX64CpuidInterceptMessage& message, RegisterBatch& batch) {
-  batch.set(HvRegisterName::HvX64RegisterRax, message.default_result_rax);
-  batch.set(HvRegisterName::HvX64RegisterRcx, message.default_result_rcx);
-  batch.set(HvRegisterName::HvX64RegisterRdx, message.default_result_rdx);
-  batch.set(HvRegisterName::HvX64RegisterRbx, message.default_result_rbx);
-  const unsigned length = message.header.instruction_length_and_cr8 & 15u;
-  return finish_instruction(context_, message.header, length == 0 ? kTwoByteOpcode : length, batch);
+  return finish_instruction(context_, message.header, length == 0 ? kWrmsrLength : length, batch);
 }
 
 Ending Vp::triple_fault(const HvX64InterceptMessageHeader& header) {

@@ -29,9 +29,11 @@ struct Ending {
 
 class Vp {
  public:
-  /// `end` may be called from the VP's thread, several times; the first call counts.
-  Vp(const EmulationContext& context, std::function<void(Ending)> end)
-      : context_(context), end_(std::move(end)) {}
+  /// `end` may be called from the VP's thread, several times; the first call counts. `goes_on` is
+  /// asked there when the guest reports a panic: true if the VM runs on.
+  Vp(const EmulationContext& context, std::function<void(Ending)> end,
+     std::function<bool(const Ending&)> goes_on)
+      : context_(context), end_(std::move(end)), goes_on_(std::move(goes_on)) {}
   ~Vp() { stop(); }
   Vp(const Vp&) = delete;
   Vp& operator=(const Vp&) = delete;
@@ -47,17 +49,15 @@ class Vp {
 
  private:
   void loop();
-  std::optional<Ending> handle_halt(const hv::abi::HvX64InterceptMessageHeader& header,
-                                    RegisterBatch& batch);
   static bool is_crash_notice(const hv::abi::HvX64MsrInterceptMessage& message);
   Ending guest_crash();
   Result<> handle_msr(const hv::abi::HvX64MsrInterceptMessage& message, RegisterBatch& batch);
-  Result<> handle_cpuid(const hv::abi::HvX64CpuidInterceptMessage& message, RegisterBatch& batch);
   Ending triple_fault(const hv::abi::HvX64InterceptMessageHeader& header);
   std::string describe_registers();
 
   EmulationContext context_;
   std::function<void(Ending)> end_;
+  std::function<bool(const Ending&)> goes_on_;
   std::thread thread_;
   std::atomic<bool> stopping_ = false;
   std::atomic<bool> left_ = false;  // the loop is over: no need to interrupt RUN_VP any more

@@ -44,7 +44,8 @@ TEST(ConfigTest, Sizes) {
 TEST(ConfigTest, FileSetsEveryField) {
   const auto config = parse_config(
       "name = \"web\"\nmemory = \"2GiB\"\nvps = 4\nkernel = \"/k\"\ninitrd = \"/i\"\n"
-      "cmdline = \"quiet\"\nconsole = \"unix:/run/web\"\nlog = \"/l\"\non-reset = \"stop\"\n",
+      "cmdline = \"quiet\"\nconsole = \"unix:/run/web\"\nlog = \"/l\"\non-reset = \"stop\"\n"
+      "on-crash = \"continue\"\n",
       "vm.toml");
   ASSERT_TRUE(config.has_value());
   EXPECT_EQ(config->name, "web");
@@ -57,6 +58,7 @@ TEST(ConfigTest, FileSetsEveryField) {
   EXPECT_EQ(config->console.path, "/run/web");
   EXPECT_EQ(config->log, "/l");
   EXPECT_EQ(config->on_reset, OnReset::kStop);
+  EXPECT_EQ(config->on_crash, OnCrash::kContinue);
 }
 
 TEST(ConfigTest, FileComplaintsNameLineFieldValueAndWhatIsAccepted) {
@@ -65,7 +67,7 @@ TEST(ConfigTest, FileComplaintsNameLineFieldValueAndWhatIsAccepted) {
             "like 512MiB or 4GiB");
   EXPECT_EQ(complaint_of_file("vps = 1\nvsp = 2"),
             "config vm.toml, line 2: unknown name vsp; accepted: name, memory, vps, kernel, "
-            "initrd, cmdline, console, log, on-reset");
+            "initrd, cmdline, console, log, on-reset, on-crash");
   EXPECT_EQ(complaint_of_file("vps = 0"),
             "config vm.toml, line 1: vps = 0; accepted: a number from 1 to 64");
   EXPECT_EQ(complaint_of_file("vps = [1]"),
@@ -86,6 +88,7 @@ TEST(ConfigTest, FlagComplaints) {
   EXPECT_EQ(complaint({"--name", "a b"}),
             "--name a b; accepted: 1 to 64 letters, digits, '-', '_', '.'");
   EXPECT_EQ(complaint({"--on-reset", "x"}), "--on-reset x; accepted: reboot or stop");
+  EXPECT_EQ(complaint({"--on-crash", "x"}), "--on-crash x; accepted: stop or continue");
   EXPECT_EQ(complaint({}),
             "kernel: not given; accepted: a Linux x86-64 bzImage, by --kernel FILE or kernel = "
             "\"FILE\" in the configuration");
