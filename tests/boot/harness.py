@@ -267,6 +267,11 @@ class Machine:
             raise BootError(self._story(f"'{command}' in the root ended with {match.group(1)}"))
         return output
 
+    def statistics(self):
+        """The hypervisor's and the driver's counts: partitions, processors, pages. Whole numbers
+        that are the same again once every VM is gone."""
+        return self.run("cat /sys/kernel/debug/mshv/statistics")
+
     def complaints(self):
         """Lines of the root's kernel and of the hypervisor that no healthy machine has."""
         lines = [line for line in self.run(COMPLAINTS).splitlines() if ROOT_TROUBLE.search(line)]
@@ -316,6 +321,9 @@ class Checks:
     def matches(self, pattern, text, words):
         return self.that(re.search(pattern, text, re.MULTILINE), words,
                          f"no match for {pattern} in:\n{text[-2000:]}")
+
+    def same(self, before, after, words):
+        return self.that(before == after, words, f"before:\n{before}\nafter:\n{after}")
 
     def finish(self):
         print(f"{self.count - len(self.failures)} of {self.count} checks hold")

@@ -71,12 +71,14 @@ def hostile(checks, machine, seed):
 def test(checks):
     with harness.Machine("hostile") as machine:
         machine.shell(1200)
+        statistics = machine.statistics()
         svm_exits(checks, machine)
         start_neighbour(machine)
         survived = [hostile(checks, machine, seed) for seed in range(1, SEEDS + 1)]
         print(f"     {sum(survived)} of {SEEDS} hostile VMs survived themselves")
         end_neighbour(checks, machine)
         checks.that(machine.run("pgrep -c vmwp", check=False) == "0", "no vmwp is left behind")
+        checks.same(statistics, machine.statistics(), "the hypervisor's pages are all back")
         machine.power_off()
 
 
