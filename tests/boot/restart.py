@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The root starts again: by kexec, twice and once with a VM running, whose memory must be back, and
-by a reset of the machine. Each time it is the root partition and can run partitions."""
+"""The root starts again: by kexec, twice and once with a VM running, and by a reset of the machine.
+Each time it is the root partition and can run partitions. What the VM had is the root's memory
+again."""
 import harness
 
 GUESTS = "/usr/share/partita/guests"
@@ -18,6 +19,15 @@ def whole(checks, machine, after):
     checks.that("PASS: mshv_smoke" in output, f"{after}: partitions run", output)
 
 
+def fill(checks, machine, after):
+    """Writes to nearly all of the root's memory: what still belonged to a partition would fault."""
+    filled = machine.run(
+        "count=$(awk '/MemAvailable/ { print int($2 * 9 / 10 / 1024) }' /proc/meminfo); "
+        "mount -o remount,size=100% /dev/shm; dd if=/dev/zero of=/dev/shm/fill bs=1M count=$count "
+        "2>/dev/null && echo filled $count MiB; rm /dev/shm/fill", 900, check=False)
+    checks.matches(r"^filled \d{4} MiB$", filled, f"{after}: its memory is its own: {filled}")
+
+
 def test(checks):
     with harness.Machine("restart", resets=True) as machine:
         machine.shell(1200)
@@ -30,6 +40,7 @@ def test(checks):
                     "grep -q 'guest: load' /tmp/left", 1200)
         machine.restart(KEXEC)
         whole(checks, machine, "kexec beside a running VM")
+        fill(checks, machine, "kexec beside a running VM")
         machine.restart("sync; mount -o remount,ro / ; reboot -ff", resets=True)
         whole(checks, machine, "reset")
         machine.power_off()

@@ -69,6 +69,9 @@ def identity(checks, machine):
     checks.that(clock == "tsc", "its clocksource is the TSC", clock)
     checks.that(machine.run("lsmod | grep -c ^kvm", check=False) == "0",
                 "nothing offers it AMD-V")
+    offline = machine.run("echo 0 >/sys/devices/system/cpu/cpu1/online", check=False)
+    checks.that("Device or resource busy" in offline and machine.run("nproc") == "2",
+                "its processors stay: one that goes offline would take the kernel with it", offline)
     checks.that(machine.run("test -c /dev/mshv && echo there", check=False) == "there",
                 "/dev/mshv is there")
 
