@@ -231,6 +231,7 @@ def build_guests(kernels):
     target = os.path.join(folder, "initramfs")
     programs = os.path.join(REPO, "tests", "guest")
     stage = Stage("guest initramfs", [target], *files_as_inputs(f"{HERE}/guest", programs),
+                  *(kernel for _, kernel in kernels.values()), f"file:{HERE}/modules.txt",
                   f"file:{HERE}/cpio.py", "file:/bin/busybox")
     if stage.current():
         return folder
@@ -242,6 +243,10 @@ def build_guests(kernels):
             archive.copy("tests/" + os.path.basename(path), path, 0o755)
         for name, path in compile_programs(programs).items():
             archive.copy("tests/" + name, path, 0o755)
+        for release, kernel in kernels.values():
+            for path in module_closure(kernel, release, module_names()["guest"]):
+                archive.copy(f"modules/{release}/" + os.path.basename(path),
+                             os.path.join(kernel, "lib/modules", release, path))
         archive.write(target)
     return folder
 
