@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+#include "runtime/blocking_threads.h"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "runtime/engine.h"
+#include "runtime/thread.h"
+
+namespace runtime {
+
+BlockingThreads::~BlockingThreads() {
+  {
+    const std::lock_guard guard(mutex_);
+    stopping_ = true;
+  }
+  work_.notify_all();
+  threads_.clear();  // joins
+}
+
+Result<> BlockingThreads::submit(Operation& operation, Engine& engine) {
+  const std::lock_guard guard(mutex_);
+  if (idle_ <= jobs_.size() && threads_.size() < limit_) {
+    auto thread = start_thread("io-blocking", [this] { run(); });
+    if (thread)
+      threads_.push_back(*std::move(thread));
+    else if (threads_.empty())
+      return std::unexpected(thread.error());
+  }
+  jobs_.push_back({&operation, &engine});
+  work_.notify_one();
+  return {};
+}
+
+bool BlockingThreads::withdraw(Operation& operation) {
+  const std::lock_guard guard(mutex_);
+  return std::erase_if(jobs_, [&](const Job& job) { return job.operation == &operation; }) > 0;
+}
+
+void BlockingThreads::run() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    ++idle_;
+    work_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
+    --idle_;
+    if (jobs_.empty()) return;
+    const Job job = jobs_.front();
+    jobs_.erase(jobs_.begin());
+    lock.unlock();
+    job.engine->complete_from_outside(*job.operation, carry_out(*job.operation));
+    lock.lock();
+  }
+}
+
+int32_t BlockingThreads::carry_out(const Operation& operation) {
+  const Request& request = operation.request_;
+  const auto offset = static_cast<int64_t>(request.offset);
+  const iovec single{.iov_base = request.address, .iov_len = request.length};
+  for (;;) {
+    ssize_t result;
+    switch (request.code) {
+      case Opcode::kRead:
+      case Opcode::kReadFixed:
+        result = kernel_.read(operation.fd_, &single, 1, offset, 0);
+        break;
+      case Opcode::kWrite:
+      case Opcode::kWriteFixed:
+        result = kernel_.write(operation.fd_, &single, 1, offset, 0);
+        break;
+      case Opcode::kReadVector:
+      case Opcode::kWriteVector: {
+        const auto* vector = static_cast<const iovec*>(request.address);
+        const auto count = static_cast<int>(request.length);
+        result = request.code == Opcode::kReadVector
+                     ? kernel_.read(operation.fd_, vector, count, offset, 0)
+                     : kernel_.write(operation.fd_, vector, count, offset, 0);
+        break;
+      }
+      case Opcode::kSync:
+      case Opcode::kDataSync:
+        result = kernel_.sync(operation.fd_, request.code == Opcode::kDataSync);
+        break;
+      default:
+        result = -EINVAL;
+    }
+    if (result != -EINTR) return static_cast<int32_t>(result);
+  }
+}
+
+}  // namespace runtime
