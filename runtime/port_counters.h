@@ -4,22 +4,11 @@
 // instants.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 
+#include "runtime/counter.h"
+
 namespace runtime {
-
-/// One writer, any number of readers.
-class Counter {
- public:
-  void add(uint64_t amount = 1) {
-    value_.store(value_.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);
-  }
-  uint64_t get() const { return value_.load(std::memory_order_relaxed); }
-
- private:
-  std::atomic<uint64_t> value_ = 0;
-};
 
 struct PortCounters {
   uint64_t operations = 0;     // completions delivered, posted packets among them

@@ -13,4 +13,9 @@ using WallTime = std::chrono::time_point<std::chrono::system_clock, Nanoseconds>
 
 inline constexpr Instant kNever = Instant::max();
 
+/// At most kNever.
+constexpr Instant after(Instant moment, Nanoseconds time) {
+  return time >= kNever - moment ? kNever : moment + time;
+}
+
 }  // namespace runtime
