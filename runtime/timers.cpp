@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT
+#include "runtime/timers.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "runtime/pool.h"
+
+namespace runtime {
+namespace {
+
+uint64_t ticks(int64_t nanoseconds) {
+  return static_cast<uint64_t>(std::max<int64_t>(nanoseconds, 0));
+}
+
+int64_t count(Instant instant) {
+  return instant.time_since_epoch().count();
+}
+int64_t count(WallTime time) {
+  return time.time_since_epoch().count();
+}
+
+constexpr int64_t kEnd = std::numeric_limits<int64_t>::max();
+
+/// Of moments and distances that are not negative.
+int64_t add(int64_t moment, int64_t distance) {
+  return distance > kEnd - moment ? kEnd : moment + distance;
+}
+
+uint32_t clamp_tolerance(Nanoseconds tolerance) {
+  constexpr int64_t kMost = std::numeric_limits<uint32_t>::max();
+  return static_cast<uint32_t>(std::clamp<int64_t>(tolerance.count(), 0, kMost));
+}
+
+}  // namespace
+
+void TimerMember::arm(Instant deadline, TimerShape shape) {
+  arm(count(deadline), Clock::kMonotonic, shape);
+}
+
+void TimerMember::arm(WallTime deadline, TimerShape shape) {
+  arm(count(deadline), Clock::kWall, shape);
+}
+
+void TimerMember::arm(int64_t deadline, Clock clock, TimerShape shape) {
+  ThreadPool& pool = group().pool();
+  TimerShelf* const mine = &pool.shelf();
+  TimerShelf* shelf = shelf_.load(std::memory_order_relaxed);
+  std::unique_lock<std::mutex> lock;
+  if (shelf && shelf != mine) {
+    lock = std::unique_lock(shelf->mutex_);
+    if (!WheelTimer::armed()) lock.unlock();  // nothing ties it to that shelf any more
+  }
+  if (!lock.owns_lock()) {
+    lock = std::unique_lock(mine->mutex_);
+    if (shelf != mine) shelf_.store(mine, std::memory_order_seq_cst);
+    shelf = mine;
+  }
+  // Either this sees that the group is closed, or close() sees the shelf, whose lock it waits for.
+  if (group().closed()) {
+    lock.unlock();
+    return abandon();
+  }
+  deadline_ = std::max<int64_t>(deadline, 0);
+  period_ = std::max<int64_t>(shape.period.count(), 0);
+  tolerance_ = clamp_tolerance(shape.tolerance);
+  clock_ = clock;
+  set_armed();
+  shelf->place(*this);
+  const bool sooner = shelf->publish();
+  lock.unlock();
+  // It may have expired, and be gone.
+  if (sooner) pool.hurry(*shelf);
+}
+
+void TimerMember::withdraw() {
+  TimerShelf* const shelf = shelf_.load(std::memory_order_seq_cst);
+  if (!shelf) return;
+  const std::lock_guard lock(shelf->mutex_);
+  shelf->wheel_.cancel(*this);
+}
+
+TimerShelf::TimerShelf(ThreadPool& pool, unsigned index)
+    : pool_(pool), index_(index), wheel_(ticks(count(pool.kernel().now()))) {}
+
+void TimerShelf::place(TimerMember& timer) {
+  int64_t deadline = timer.deadline_;
+  if (timer.clock_ == TimerMember::Clock::kWall) {
+    const int64_t left = deadline - count(pool_.kernel().wall_now());
+    const int64_t now = count(pool_.kernel().now());
+    deadline = left > 0 ? add(now, left) : now;
+    has_wall_timers_ = true;
+  }
+  wheel_.arm(timer, ticks(deadline), timer.tolerance_);
+}
+
+bool TimerShelf::publish() {
+  const auto next = static_cast<int64_t>(std::min(wheel_.next_expiry(), ticks(kEnd)));
+  const int64_t before = next_due_.load(std::memory_order_relaxed);
+  if (next != before) next_due_.store(next, std::memory_order_seq_cst);
+  return next < before;
+}
+
+size_t TimerShelf::expire(Instant now) {
+  const std::lock_guard lock(mutex_);
+  size_t fired = 0;
+  wheel_.advance(ticks(count(now)), [&](base::WheelTimer& link) {
+    auto& timer = static_cast<TimerMember&>(link);
+    int64_t moment = count(now);
+    if (timer.clock_ == TimerMember::Clock::kWall) {
+      moment = count(pool_.kernel().wall_now());
+      if (moment < timer.deadline_) return place(timer);  // the clock was set back a moment ago
+    }
+    const bool periodic = timer.period_ > 0;
+    if (!timer.fire(periodic)) return;
+    ++fired;
+    if (!periodic) return;
+    // From deadline to deadline, without those that were missed altogether.
+    const int64_t missed = (moment - timer.deadline_) / timer.period_;
+    timer.deadline_ = add(timer.deadline_ + missed * timer.period_, timer.period_);
+    place(timer);
+  });
+  publish();
+  return fired;
+}
+
+void TimerShelf::clock_was_set() {
+  const std::lock_guard lock(mutex_);
+  if (!has_wall_timers_) return;
+  has_wall_timers_ = false;
+  wheel_.restart(ticks(count(pool_.kernel().now())), [&](base::WheelTimer& link) {
+    auto& timer = static_cast<TimerMember&>(link);
+    if (timer.clock_ == TimerMember::Clock::kWall)
+      place(timer);
+    else
+      wheel_.arm(timer, timer.expiry());
+  });
+  publish();
+}
+
+}  // namespace runtime

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+// WorkLane: a queue of items that any thread appends to without waiting (one exchange), first in,
+// first out. Consumers take turns by a lock; producers never touch it. An append that has begun
+// hides what follows it until it ends, so a lane may be not empty and yet have nothing to take.
+#pragma once
+
+#include <mutex>
+
+#include "runtime/work_item.h"
+
+namespace runtime {
+
+class WorkLane {
+ public:
+  WorkLane() : last_(&stub_), first_(&stub_) {}
+  WorkLane(const WorkLane&) = delete;
+  WorkLane& operator=(const WorkLane&) = delete;
+
+  /// A linked chain of items. A full barrier lies between the append and what follows.
+  void push(WorkItem& first, WorkItem& last) {
+    last.next_.store(nullptr, std::memory_order_relaxed);
+    WorkItem* const before = last_.exchange(&last, std::memory_order_seq_cst);
+    before->next_.store(&first, std::memory_order_release);
+  }
+
+  /// Nothing is in it, and no append has begun. In this order: first_ may still be an item while
+  /// last_ is the stub, see pop().
+  bool empty() const {
+    return last_.load(std::memory_order_seq_cst) == &stub_ &&
+           first_.load(std::memory_order_seq_cst) == &stub_;
+  }
+
+  // The consumers' side: only with the lock held.
+  bool try_lock() { return mutex_.try_lock(); }
+  void lock() { mutex_.lock(); }
+  void unlock() { mutex_.unlock(); }
+
+  /// nullptr: nothing, or an append has begun.
+  WorkItem* pop() {
+    WorkItem* first = first_.load(std::memory_order_relaxed);
+    WorkItem* next = first->next_.load(std::memory_order_acquire);
+    if (first == &stub_) {
+      if (!next) return nullptr;
+      first = next;
+      first_.store(first, std::memory_order_relaxed);
+      next = first->next_.load(std::memory_order_acquire);
+    }
+    if (!next) {
+      if (last_.load(std::memory_order_acquire) != first) return nullptr;  // an append has begun
+      // The last one can only go once something is behind it; an append may still come between.
+      push(stub_, stub_);
+      next = first->next_.load(std::memory_order_acquire);
+      if (!next) return nullptr;
+    }
+    first_.store(next, std::memory_order_release);
+    return first;
+  }
+
+  /// Items that consumers accounted for: see CleanupGroup.
+  uint64_t taken() const { return taken_; }
+  void add_taken(uint64_t count) { taken_ += count; }
+
+ private:
+  alignas(64) std::atomic<WorkItem*> last_;
+  alignas(64) std::mutex mutex_;
+  std::atomic<WorkItem*> first_;
+  uint64_t taken_ = 0;
+  WorkItem stub_{nullptr};
+};
+
+}  // namespace runtime

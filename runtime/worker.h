@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+// Worker: a place for one thread of a pool, which comes and goes; the place stays. What it runs
+// next is in its batch, or forked by what it runs now. A batch is small enough to be done in a
+// moment; a worker that does not get on with it, because its first item blocks after all, is
+// relieved of the rest by another one.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <span>
+#include <thread>
+
+#include "base/list.h"
+#include "runtime/fork_deque.h"
+#include "runtime/pool_counters.h"
+#include "runtime/time.h"
+#include "runtime/work_item.h"
+#include "runtime/worker_sight.h"
+
+namespace runtime {
+
+class ThreadPool;
+
+class alignas(64) Worker {
+ public:
+  Worker(ThreadPool& pool, unsigned index) : pool_(pool), index_(index) {}
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  /// The calling thread's, or nullptr.
+  static Worker* current() { return current_; }
+
+  ThreadPool& pool() const { return pool_; }
+  unsigned index() const { return index_; }
+  /// The group whose item it runs.
+  const CleanupGroup* group() const { return group_; }
+  /// Gives the rest of the batch back to the queues, and accounts for what is done, so that the
+  /// running item is all that this worker holds of its group.
+  void give_back();
+
+  // Fork and join, for what runs on this worker: see fork.h.
+  bool push(ForkBase& fork);
+  ForkBase* pop() { return forks_.pop(); }
+  void join(ForkBase& fork, ForkBase* popped);
+
+ private:
+  friend class ThreadPool;
+
+  static constexpr unsigned kBatch = 32;
+
+  enum Word : uint32_t {
+    kAwake,
+    kAsleep,
+    kPoked,    // asleep; to look at its timers again
+    kJoining,  // asleep until a thief is done
+    kCalled,   // taken off the list of sleepers
+    kStarting,
+  };
+
+  // What the thread does.
+  void run();
+  void keep_shelf();
+  bool search();
+  bool take();
+  void share_backlog();
+  void run_batch(CleanupGroup& group, std::span<WorkItem* const> items);
+  void run_item(CleanupGroup& group, WorkItem& item);
+  void run_long(CleanupGroup& group, WorkItem& item);
+  void account(CleanupGroup& group);
+  void adapt(Nanoseconds time, unsigned count, unsigned done);
+  bool rescue();
+  static unsigned empty_batch(Worker& from, std::span<WorkItem*, kBatch> items);
+  ForkBase* steal();
+  void execute(ForkBase& fork);
+  void wait_for(ForkBase& fork);
+
+  static inline constinit thread_local Worker* current_ = nullptr;
+
+  // The thread's own.
+  ThreadPool& pool_;
+  const unsigned index_;
+  CleanupGroup* group_ = nullptr;
+  unsigned done_ = 0;     // items of the batch, not yet accounted for
+  unsigned dropped_ = 0;  // of these, because the group was closed
+  unsigned limit_ = 1;    // items that are done in a moment, by experience
+  unsigned turn_ = 0;     // where to look first
+  bool surplus_ = false;  // more run than should
+  Instant now_;
+  Instant backlog_since_ = kNever;
+
+  // Seen by others.
+  alignas(64) std::atomic<uint32_t> word_ = kAwake;
+  std::atomic<int64_t> sleeps_until_ = 0;
+  std::atomic<bool> present_ = false;
+  WorkerTraces traces_;
+  WorkerCounters counters_;
+  alignas(64) std::array<std::atomic<WorkItem*>, kBatch> batch_{};
+  ForkDeque forks_;
+
+  // Guarded by the pool's lock.
+  base::ListLink<Worker> idle_link_;
+  bool searching_ = false;
+  bool long_ = false;
+  bool blocked_ = false;
+  std::jthread thread_;
+
+  bool stuck_ = false;
+
+  // The conductor's.
+  WorkerSight sight_;
+  uint32_t seen_run_ = 0;
+  WorkerSight::Verdict verdict_ = WorkerSight::Verdict::kUnclear;
+};
+
+}  // namespace runtime
