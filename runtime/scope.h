@@ -176,9 +176,7 @@ Task<std::tuple<detail::Held<T>...>> when_all(Task<T>... tasks) {
   join.add(sizeof...(T));
   std::tuple<std::optional<detail::Held<T>>...> results;
   std::apply(
-      [&](auto&... result) {
-        (detail::store(std::move(tasks), result, join).start(source), ...);
-      },
+      [&](auto&... result) { (detail::store(std::move(tasks), result, join).start(source), ...); },
       results);
   co_await join;
   co_return std::apply(

@@ -12,8 +12,6 @@ thread_local Station* t_station = nullptr;
 
 // What one wait takes from the port's queue at most, so that threads that wake get some too.
 constexpr size_t kQueueShare = 32;
-// Inline completions between two waits, so that a busy descriptor does not starve the others.
-constexpr int kInlineShare = 64;
 
 }  // namespace
 
@@ -276,10 +274,9 @@ void Station::leave() {
     std::swap(port_.handed_, inbox.handed);
   }
   cancel_matching({.everything = true, .epoch = UINT64_MAX});
-  while (!engine_->in_flight().empty()) {
-    engine_->turn(nullptr);
-    absorb_clock();
-  }
+  while (!engine_->in_flight().empty()) engine_->turn(nullptr);
+  absorb_clock();
+  if (clock_) std::exchange(clock_, nullptr)->release();
   Operations left = std::exchange(engine_->ready(), {});
   spill(left);
   Station* other;

@@ -36,6 +36,9 @@ class Station {
 
   using Operations = Port::Operations;
 
+  // Inline completions between two waits, so that a busy descriptor does not starve the others.
+  static constexpr int kInlineShare = 64;
+
   // What others left for this thread.
   struct Inbox {
     Operations handed;
@@ -64,12 +67,13 @@ class Station {
   void advance_wall();
   void watch_clock();
   void absorb_clock();
+  void take_clock_poll();
 
   Port& port_;
   Kernel& kernel_;
   SeatCounters counters_;
   std::unique_ptr<Engine> engine_;
-  int inline_left_ = 0;
+  int inline_left_ = kInlineShare;
 
   base::TimerWheel wheel_;  // of CLOCK_MONOTONIC's nanoseconds
   base::TimerWheel wall_wheel_;

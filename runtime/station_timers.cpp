@@ -85,14 +85,19 @@ void Station::watch_clock() {
   clock_poll_.descriptor_ = clock_;
   clock_poll_.fd_ = clock_->fd();
   start(clock_poll_);
+  if (!(clock_poll_.engine_flags_ & Operation::kInFlight)) take_clock_poll();
+}
+
+void Station::take_clock_poll() {
+  engine_->ready().remove(&clock_poll_);
+  clock_poll_.descriptor_ = nullptr;
+  retire(clock_poll_);
 }
 
 // The engine's word that the clock was set is for this thread alone.
 void Station::absorb_clock() {
   if (!clock_poll_.pending() || (clock_poll_.engine_flags_ & Operation::kInFlight)) return;
-  engine_->ready().remove(&clock_poll_);
-  clock_poll_.descriptor_ = nullptr;
-  retire(clock_poll_);
+  take_clock_poll();
   if (!wall_wheel_.empty() && clock_poll_.result() > 0) watch_clock();
 }
 

@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: MIT
+# The fault tests edit submission queues, so they know liburing.
+target_link_libraries(runtime_tests PRIVATE ${PARTITA_LIBURING})
