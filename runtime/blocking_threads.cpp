@@ -47,7 +47,7 @@ void BlockingThreads::run() {
     --idle_;
     if (jobs_.empty()) return;
     const Job job = jobs_.front();
-    jobs_.erase(jobs_.begin());
+    jobs_.pop_front();
     lock.unlock();
     job.engine->complete_from_outside(*job.operation, carry_out(*job.operation));
     lock.lock();

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <deque>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -36,7 +37,7 @@ class BlockingThreads {
   const unsigned limit_;
   std::mutex mutex_;
   std::condition_variable work_;
-  std::vector<Job> jobs_;
+  std::deque<Job> jobs_;
   std::vector<std::jthread> threads_;
   unsigned idle_ = 0;
   bool stopping_ = false;

@@ -146,7 +146,7 @@ bool Port::issue(Operation& operation) {
     descriptor->hold();
   }
   if (station)
-    station->start(operation);
+    station->start_own(operation);
   else
     hand_over(operation);
   return false;

@@ -132,7 +132,7 @@ void Station::unpark_and_share(Operations& queued, size_t room) {
     // Requests that came meanwhile must not wait until this thread has dealt with its own.
     if (active_ && !other && !port_.handed_.empty()) {
       other = port_.notify_latest();
-      if (!other) std::swap(inbox.handed, port_.handed_);
+      if (!other) take_handed(inbox);
     }
   }
   Port::rouse(other);
@@ -196,9 +196,18 @@ void Station::retire_to_queue(Operation& operation) {
     operation.station_->mail_.remove(&operation);
 }
 
+// With the port's lock held: from here on, a cancel finds them with this station.
+void Station::take_handed(Inbox& inbox) {
+  while (Operation* operation = port_.handed_.pop_front()) {
+    operation->station_ = this;
+    operation->phase_.store(Operation::kStarted, std::memory_order_release);
+    inbox.handed.push_back(operation);
+  }
+}
+
 // With the port's lock held.
 void Station::collect(Inbox& inbox) {
-  std::swap(inbox.handed, port_.handed_);
+  take_handed(inbox);
   if (!mail_.empty())
     while (Operation* operation = mail_.pop_front()) inbox.cancels.push_back(operation);
   if (!selectors_.empty()) inbox.selectors.swap(selectors_);
@@ -213,9 +222,13 @@ void Station::release_slot() {
 // ---- requests
 // -------------------------------------------------------------------------------------
 
-void Station::start(Operation& operation) {
+void Station::start_own(Operation& operation) {
   operation.station_ = this;
   operation.phase_.store(Operation::kStarted, std::memory_order_release);
+  start(operation);
+}
+
+void Station::start(Operation& operation) {
   switch (operation.request_.code) {
     case Opcode::kTimer:
     case Opcode::kWallTimer:
@@ -263,15 +276,11 @@ void Station::cancel_matching(const Port::Selector& selector) {
 // --------------------------------------------------------------------------------------
 
 void Station::leave() {
-  Inbox inbox;
   {
     const std::lock_guard guard(port_.mutex_);
     std::erase(port_.stations_, this);
     port_.unpark(*this);
     release_slot();
-    collect(inbox);
-    // Others may issue these; if there is nobody, whoever takes the next seat.
-    std::swap(port_.handed_, inbox.handed);
   }
   cancel_matching({.everything = true, .epoch = UINT64_MAX});
   while (!engine_->in_flight().empty()) engine_->turn(nullptr);
@@ -283,6 +292,7 @@ void Station::leave() {
   {
     const std::lock_guard guard(port_.mutex_);
     counters_.add_to(port_.past_);
+    // Requests that nobody took are for the others; if there is nobody, for the next seat's thread.
     other = port_.handed_.empty() ? port_.grant_queued() : port_.notify_latest();
   }
   Port::rouse(other);

@@ -21,8 +21,8 @@ class Station {
   static Station* current();
 
   size_t wait(std::span<Packet> packets, Instant deadline);
-  void start(Operation& operation);
-  void cancel(Operation& operation);
+  /// Carries out a request of the owner's.
+  void start_own(Operation& operation);
   /// One inline completion more before the next wait?
   bool allow_inline() { return inline_left_ > 0 && inline_left_-- > 0; }
 
@@ -53,6 +53,7 @@ class Station {
   void unpark_and_share(Operations& queued, size_t room);
   bool deliver_all(Operations& operations, std::span<Packet> packets, size_t& filled);
 
+  void take_handed(Inbox& inbox);
   void collect(Inbox& inbox);
   void release_slot();
   void spill(Operations& operations);
@@ -61,6 +62,8 @@ class Station {
   void cancel_matching(const Port::Selector& selector);
   void leave();
 
+  void start(Operation& operation);
+  void cancel(Operation& operation);
   void start_timer(Operation& operation);
   void expire_timers();
   int64_t timer_deadline() const;

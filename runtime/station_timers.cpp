@@ -84,7 +84,7 @@ void Station::watch_clock() {
   clock_poll_.request_ = {.code = Opcode::kPoll, .flags = POLLIN};
   clock_poll_.descriptor_ = clock_;
   clock_poll_.fd_ = clock_->fd();
-  start(clock_poll_);
+  start_own(clock_poll_);
   if (!(clock_poll_.engine_flags_ & Operation::kInFlight)) take_clock_poll();
 }
 

@@ -37,7 +37,10 @@ class FaultyKernel : public Kernel {
                  const Nanoseconds* timeout) override {
     if (const int error = scripted()) return error;
     if (fault()) return one_of({-EINTR, -EAGAIN, -EBUSY, -ENOMEM});
-    if (to_submit > 1 && fault()) to_submit = 1 + pick(to_submit - 1);
+    if (to_submit > 1 && fault()) {
+      to_submit = 1 + pick(to_submit - 1);
+      min_complete = 0;  // as the kernel does: it answers at once
+    }
     const unsigned head = *ring.sq.khead;
     for (unsigned i = 0; i < to_submit; ++i) spoil(ring.sq.sqes[(head + i) & ring.sq.ring_mask]);
     return Kernel::ring_enter(ring, to_submit, min_complete, flags, timeout);
