@@ -38,15 +38,15 @@ class Detached {
       struct Final {
         bool await_ready() noexcept { return false; }
         std::coroutine_handle<> await_suspend(std::coroutine_handle<promise_type> handle) noexcept {
-          const std::coroutine_handle<> next = handle.promise().next_;
+          const std::coroutine_handle<> then = handle.promise().then_;
           handle.destroy();
-          return next ? next : std::noop_coroutine();
+          return then ? then : std::noop_coroutine();
         }
         void await_resume() noexcept {}
       };
       return Final{};
     }
-    void return_value(std::coroutine_handle<> next) { next_ = next; }
+    void return_value(std::coroutine_handle<> then) { then_ = then; }
     void unhandled_exception() noexcept { std::terminate(); }
 
    private:
@@ -56,7 +56,7 @@ class Detached {
     }
 
     const CancelSource* source_ = nullptr;
-    std::coroutine_handle<> next_;
+    std::coroutine_handle<> then_;
   };
 
   /// At once on a thread of the port, else through its queue.
@@ -87,12 +87,18 @@ class Join {
   /// Whether anything was added that nobody waited for.
   bool abandoned() const { return pending_.load(std::memory_order_acquire) > 1; }
 
-  bool await_ready() const { return false; }
-  bool await_suspend(std::coroutine_handle<> waiter) {
-    waiter_ = waiter;
-    return pending_.fetch_sub(1, std::memory_order_acq_rel) != 1;
+  auto operator co_await() {
+    struct Await {
+      bool await_ready() const { return false; }
+      bool await_suspend(std::coroutine_handle<> waiter) {
+        join.waiter_ = waiter;
+        return join.pending_.fetch_sub(1, std::memory_order_acq_rel) != 1;
+      }
+      void await_resume() {}
+      Join& join;
+    };
+    return Await{*this};
   }
-  void await_resume() {}
 
  private:
   std::atomic<uint32_t> pending_ = 1;  // the one who waits counts too
@@ -202,13 +208,37 @@ Task<std::vector<detail::Held<T>>> when_all(std::vector<Task<T>> tasks) {
 
 namespace detail {
 
-inline Task<> expire(const CancelSource& source, Instant deadline, CancelSource& victim,
-                     bool& expired) {
-  if (co_await source.port().sleep_until(deadline)) {
-    expired = true;
-    victim.cancel();
+// The half of with_deadline that runs beside the task.
+class Deadline {
+ public:
+  Deadline(const CancelSource& parent, Instant deadline)
+      : work_(parent.port(), &parent), clock_(parent.port(), &parent) {
+    join_.add();
+    store(expire(deadline), over_, join_).start(clock_);
   }
-}
+
+  const CancelSource& work() const { return work_; }
+  bool expired() const { return expired_; }
+  /// The work is done; to be awaited.
+  Join& stop() {
+    clock_.cancel();
+    return join_;
+  }
+
+ private:
+  Task<> expire(Instant deadline) {
+    const Result<> slept = co_await clock_.port().sleep_until(deadline);
+    if (!slept) co_return;
+    expired_ = true;
+    work_.cancel();
+  }
+
+  CancelSource work_;
+  CancelSource clock_;
+  bool expired_ = false;
+  Join join_;
+  std::optional<std::monostate> over_;
+};
 
 }  // namespace detail
 
@@ -217,17 +247,11 @@ inline Task<> expire(const CancelSource& source, Instant deadline, CancelSource&
 template <class T>
 Task<Result<T>> with_deadline(Instant deadline, Task<Result<T>> task) {
   const CancelSource& parent = co_await this_source();
-  CancelSource work(parent.port(), &parent);
-  CancelSource clock(parent.port(), &parent);
-  bool expired = false;
-  Join join;
-  join.add();
-  std::optional<std::monostate> over;
-  detail::store(detail::expire(clock, deadline, work, expired), over, join).start(clock);
-  Result<T> result = co_await std::move(task).under(work);
-  clock.cancel();
-  co_await join;
-  if (!result && expired && !parent.cancelled() && result.error() == system_error(ECANCELED))
+  detail::Deadline timer(parent, deadline);
+  Result<T> result = co_await std::move(task).under(timer.work());
+  co_await timer.stop();
+  if (!result && timer.expired() && !parent.cancelled() &&
+      result.error() == system_error(ECANCELED))
     co_return failure(ETIMEDOUT);
   co_return result;
 }

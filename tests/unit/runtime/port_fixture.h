@@ -63,12 +63,16 @@ class PortTest : public testing::TestWithParam<EngineCase> {
   std::unique_ptr<Port> port_;
 };
 
+inline std::string name_of(const testing::TestParamInfo<EngineCase>& tested) {
+  return tested.param.name;
+}
+
 #define INSTANTIATE_ENGINES(suite)                                                    \
   INSTANTIATE_TEST_SUITE_P(                                                           \
       Engines, suite,                                                                 \
       testing::Values(EngineCase{"uring", EngineKind::kUring, Delivery::kDeferred},   \
                       EngineCase{"control", EngineKind::kUring, Delivery::kOnIssuer}, \
                       EngineCase{"epoll", EngineKind::kEpoll, Delivery::kDeferred}),  \
-      [](const testing::TestParamInfo<EngineCase>& info) { return std::string(info.param.name); })
+      name_of)
 
 }  // namespace runtime
