@@ -53,6 +53,11 @@ class DescriptorState {
   int file_type() const { return file_type_; }
   bool skip_on_inline() const { return options_.skip_on_inline; }
 
+  /// Whether the last receive left more behind, as far as anybody was told.
+  bool more_waits() const { return more_waits_.load(std::memory_order_relaxed); }
+  void set_more_waits(bool more) {
+    if (more != more_waits()) more_waits_.store(more, std::memory_order_relaxed);
+  }
   /// Whether anything but the handle holds it.
   bool busy() const { return references_.load(std::memory_order_acquire) > 1; }
   void hold() { references_.fetch_add(1, std::memory_order_relaxed); }
@@ -73,6 +78,7 @@ class DescriptorState {
   const DescriptorOptions options_;
   const bool owned_;
   std::atomic<uint32_t> references_ = 1;
+  std::atomic<bool> more_waits_ = false;
 };
 
 /// What Awaiter<T> does whatever T is.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The echo server on the runtime: one coroutine a connection, one thread. The argument "epoll"
 // chooses the fallback engine.
-#include <cstring>
+#include <string>
 
 #include "runtime/scope.h"
 #include "tests/bench/echo.h"
@@ -10,21 +10,15 @@ namespace {
 
 using namespace runtime;
 
-Task<Result<>> receive_message(const Descriptor& socket, std::span<std::byte> message) {
-  while (!message.empty()) {
-    RT_CO_TRY_ASSIGN(const size_t count, co_await socket.receive(message));
-    if (count == 0) co_return failure(ECONNRESET);
-    message = message.subspan(count);
-  }
-  co_return Result<>();
-}
-
 Task<> serve(Descriptor socket, const Descriptor& file, echo::Offsets& offsets) {
   std::array<std::byte, echo::kMessage> message;
   std::array<std::byte, echo::kBlock> block;
   for (;;) {
-    const auto received = co_await receive_message(socket, message);
-    if (!received) co_return;
+    for (std::span<std::byte> rest = message; !rest.empty();) {
+      const auto count = co_await socket.receive(rest);
+      if (!count || *count == 0) co_return;
+      rest = rest.subspan(*count);
+    }
     const auto read = co_await file.read(block, offsets.next());
     if (!read) echo::die("read");
     const auto sent = co_await socket.send(message);
@@ -33,11 +27,11 @@ Task<> serve(Descriptor socket, const Descriptor& file, echo::Offsets& offsets) 
 }
 
 Task<Result<>> listen(Port& port, const Descriptor& listener, const Descriptor& file, Scope& scope,
-                      echo::Offsets& offsets) {
+                      echo::Offsets& offsets, DescriptorOptions options) {
   for (;;) {
     RT_CO_TRY_ASSIGN(UniqueFd fd, co_await listener.accept());
     echo::no_delay(fd.get());
-    RT_CO_TRY_ASSIGN(Descriptor socket, port.associate(std::move(fd)));
+    RT_CO_TRY_ASSIGN(Descriptor socket, port.associate(std::move(fd), Key{}, options));
     scope.spawn(serve(std::move(socket), file, offsets));
   }
 }
@@ -45,15 +39,17 @@ Task<Result<>> listen(Port& port, const Descriptor& listener, const Descriptor& 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const bool epoll = argc > 1 && std::strcmp(argv[1], "epoll") == 0;
-  auto port = Port::create({.engine = epoll ? EngineKind::kEpoll : EngineKind::kUring});
+  const std::string choice = argc > 1 ? argv[1] : "";
+  auto port = Port::create({.engine = choice == "epoll" ? EngineKind::kEpoll : EngineKind::kUring});
   if (!port) echo::die(port.error().message().c_str());
   auto seat = (*port)->take_seat();
   if (!seat) echo::die(seat.error().message().c_str());
-  const auto file = (*port)->associate(UniqueFd(echo::open_file()));
+  const auto file = (*port)->associate(UniqueFd(echo::open_file()), Key{},
+                                       {.skip_on_inline = choice == "inline" || choice == "all"});
   const auto listener = (*port)->associate(UniqueFd(echo::listen_and_tell()));
   echo::Offsets offsets;
   Scope scope(**port);
-  scope.spawn(listen(**port, *listener, *file, scope, offsets));
+  scope.spawn(
+      listen(**port, *listener, *file, scope, offsets, {.skip_on_inline = choice == "all"}));
   seat->run();
 }
