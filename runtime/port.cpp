@@ -21,8 +21,7 @@ int64_t nanoseconds_of(Instant instant) {
 
 }  // namespace
 
-// ---- creation
-// -------------------------------------------------------------------------------------
+// ---- creation ---------------------------------------------------------------------------------
 
 Port::Port(PortOptions options)
     : options_(std::move(options)),
@@ -107,8 +106,7 @@ FixedBuffer Port::fixed_buffer(uint16_t index) const {
   return {index, {static_cast<std::byte*>(buffer.iov_base), buffer.iov_len}};
 }
 
-// ---- issuing
-// --------------------------------------------------------------------------------------
+// ---- issuing ----------------------------------------------------------------------------------
 
 bool start_request(Port& port, Operation& operation, const Request& request,
                    DescriptorState* descriptor, Key key, int64_t when) {
@@ -246,8 +244,7 @@ Io<void> Port::turn() {
   return {*this, nullptr, {.code = Opcode::kPosted}};
 }
 
-// ---- cancelling
-// -----------------------------------------------------------------------------------
+// ---- cancelling -------------------------------------------------------------------------------
 
 bool Port::Selector::matches(const Operation& operation) const {
   if (operation.epoch_ >= epoch) return false;
@@ -318,8 +315,7 @@ void CancelSource::cancel() {
   port_.cancel(*this);
 }
 
-// ---- the queue and who waits
-// ----------------------------------------------------------------------
+// ---- the queue and who waits ------------------------------------------------------------------
 
 bool Port::queued_for(bool takes_packets) const {
   return !handlers_.empty() || (takes_packets && !packets_.empty());

@@ -29,8 +29,7 @@ void Seat::run() {
   while (!port().stopped()) station_->wait({}, kNever);
 }
 
-// ---- threads
-// --------------------------------------------------------------------------------------
+// ---- threads ----------------------------------------------------------------------------------
 
 Result<IoThreads> IoThreads::start(Port& port, unsigned count) {
   IoThreads threads(port);
@@ -63,8 +62,7 @@ IoThreads::~IoThreads() {
   threads_.clear();  // joins
 }
 
-// ---- signals
-// --------------------------------------------------------------------------------------
+// ---- signals ----------------------------------------------------------------------------------
 
 void Signal::set() {
   Operation* operation;

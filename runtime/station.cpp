@@ -10,7 +10,7 @@ namespace {
 
 thread_local Station* t_station = nullptr;
 
-// What one wait takes from the port's queue at most, so that threads that wake get some too.
+// Handlers that one wait takes from the port's queue, so that threads that wake get some too.
 constexpr size_t kQueueShare = 32;
 
 }  // namespace
@@ -39,8 +39,7 @@ Result<> Station::open() {
   return {};
 }
 
-// ---- waiting
-// --------------------------------------------------------------------------------------
+// ---- waiting ----------------------------------------------------------------------------------
 
 size_t Station::wait(std::span<Packet> packets, Instant deadline) {
   for (;;) {
@@ -59,11 +58,11 @@ size_t Station::wait(std::span<Packet> packets, Instant deadline) {
     unpark_and_share(queued, packets.size());
     Operations own = std::exchange(engine_->ready(), {});
     size_t filled = 0;
-    bool delivered = deliver_all(own, packets, filled);
-    delivered |= deliver_all(queued, packets, filled);
+    // What is in the queue is older.
+    bool delivered = deliver_all(queued, packets, filled);
+    delivered |= deliver_all(own, packets, filled);
     if (delivered) counters_.batches.add();
     spill(own);
-    spill(queued);
     if (delivered) return filled;
     if (deadline != kNever && kernel_.now() >= deadline) return 0;
   }
@@ -120,8 +119,7 @@ void Station::unpark_and_share(Operations& queued, size_t room) {
       ++port_.active_;
     }
     if (found && active_) {
-      room -= std::min(room, ready.size());
-      port_.dequeue(queued, std::min(room, kQueueShare), kQueueShare, counters_);
+      port_.dequeue(queued, room, kQueueShare, counters_);
     } else if (found) {
       while (Operation* operation = ready.pop_front()) {
         retire_to_queue(*operation);
@@ -219,8 +217,7 @@ void Station::release_slot() {
   --port_.active_;
 }
 
-// ---- requests
-// -------------------------------------------------------------------------------------
+// ---- requests ---------------------------------------------------------------------------------
 
 void Station::start_own(Operation& operation) {
   operation.station_ = this;
@@ -272,8 +269,7 @@ void Station::cancel_matching(const Port::Selector& selector) {
   for (Operation* operation : chosen) cancel(*operation);
 }
 
-// ---- the end
-// --------------------------------------------------------------------------------------
+// ---- the end ----------------------------------------------------------------------------------
 
 void Station::leave() {
   {

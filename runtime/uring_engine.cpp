@@ -134,8 +134,7 @@ class UringEngine final : public Engine {
   }
 
  private:
-  // ---- submission
-  // ---------------------------------------------------------------------------------
+  // ---- submission -----------------------------------------------------------------------------
 
   io_uring_sqe* free_entry() {
     io_uring_sqe* entry = io_uring_get_sqe(&ring_);
@@ -297,8 +296,7 @@ class UringEngine final : public Engine {
     return result;
   }
 
-  // ---- completion
-  // ---------------------------------------------------------------------------------
+  // ---- completion -----------------------------------------------------------------------------
 
   // Completions that appeared while the owner was not in the kernel on the ring's behalf.
   void note_interruptions() {
@@ -349,8 +347,7 @@ class UringEngine final : public Engine {
     backlog_.push_back(&operation);
   }
 
-  // ---- when the kernel refuses
-  // --------------------------------------------------------------------
+  // ---- when the kernel refuses ----------------------------------------------------------------
 
   void refused(int result, bool wait, const Nanoseconds* timeout) {
     if (result == -ETIME || result == -EINTR) return;

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: MIT
+// Deferred completion against the control arm. Two issuers share a port; each keeps 4 KiB O_DIRECT
+// reads and messages to the other in flight, and computes for a fixed number of steps for every
+// completion before it issues the next request. Same engine, same program; only what the kernel
+// does when something completes differs. A line of JSON for each arm and round.
+//
+//   deferred_bench [--rounds N] [--seconds S] [--steps N]
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <thread>
+
+#include "runtime/port.h"
+
+namespace {
+
+using namespace runtime;
+
+constexpr size_t kBlock = 4096;
+constexpr uint64_t kBlocks = 16384;
+constexpr size_t kPairs = 32;  // of sockets, with one message each way
+constexpr uint64_t kMessagesPerRead = 4;
+constexpr size_t kMessage = 64;
+
+struct Options {
+  int rounds = 7;
+  double seconds = 2;
+  uint64_t steps = 2000;
+};
+
+[[noreturn]] void die(const char* what) {
+  std::perror(what);
+  std::exit(1);
+}
+
+/// A file that O_DIRECT reads find on the device.
+UniqueFd big_file() {
+  UniqueFd fd(::open("/var/tmp", O_TMPFILE | O_RDWR | O_DIRECT | O_CLOEXEC, 0600));
+  if (!fd) die("file");
+  constexpr size_t kChunk = 1 << 20;
+  void* chunk = std::aligned_alloc(kBlock, kChunk);
+  std::memset(chunk, 'x', kChunk);
+  for (uint64_t at = 0; at < kBlocks * kBlock; at += kChunk)
+    if (::write(fd.get(), chunk, kChunk) != static_cast<ssize_t>(kChunk)) die("file");
+  std::free(chunk);
+  ::fsync(fd.get());
+  return fd;
+}
+
+uint64_t compute(uint64_t value, uint64_t steps) {
+  for (uint64_t i = 0; i < steps; ++i)
+    value = value * 6364136223846793005ULL + 1442695040888963407ULL;
+  return value;
+}
+
+class End;
+
+enum class What : uint8_t { kRead, kReceive, kSend };
+
+struct Request : Operation {
+  What what = What::kRead;
+  End* end = nullptr;
+};
+
+struct Totals {
+  uint64_t reads = 0;
+  uint64_t messages = 0;
+  uint64_t involuntary = 0;
+  uint64_t voluntary = 0;
+  uint64_t check = 0;
+};
+
+// One end of a pair of sockets, with a read beside it. Its completions come to either issuer, two
+// of them maybe at once.
+class End {
+ public:
+  End(const Descriptor& file, Descriptor socket, uint64_t seed)
+      : file_(file),
+        socket_(std::move(socket)),
+        random_(seed),
+        block_(static_cast<std::byte*>(std::aligned_alloc(kBlock, kBlock))) {
+    read_.what = What::kRead;
+    receive_.what = What::kReceive;
+    send_.what = What::kSend;
+    read_.end = receive_.end = send_.end = this;
+  }
+  ~End() { std::free(block_); }
+  End(const End&) = delete;
+
+  void begin() {
+    socket_.receive(incoming_).start(receive_);
+    answer();
+  }
+
+  void handle(const Request& request, int32_t result, uint64_t steps, Totals& totals) {
+    if (request.what == What::kSend) {
+      // Half of a message; its receive counts.
+      if (to_send_.fetch_sub(1) > 1) socket_.send(outgoing_).start(send_);
+      return;
+    }
+    if (result <= 0) return;  // the other issuer has left
+    totals.check += compute(totals.check + 1, steps);
+    if (request.what == What::kRead) {
+      ++totals.reads;
+      reading_ = false;
+      return;
+    }
+    ++totals.messages;
+    const bool read = ++messages_ % kMessagesPerRead == 0;
+    socket_.receive(incoming_).start(receive_);
+    answer();
+    if (read && !reading_.exchange(true)) {
+      random_ = random_ * 6364136223846793005ULL + 1;
+      file_.read({block_, kBlock}, (random_ >> 33) % kBlocks * kBlock).start(read_);
+    }
+  }
+
+ private:
+  // Now, or when the send before is over.
+  void answer() {
+    if (to_send_.fetch_add(1) == 0) socket_.send(outgoing_).start(send_);
+  }
+
+  const Descriptor& file_;
+  Descriptor socket_;
+  Request read_;
+  Request receive_;
+  Request send_;
+  uint64_t random_;
+  std::atomic<uint64_t> messages_ = 0;
+  std::atomic<int> to_send_ = 0;
+  std::atomic<bool> reading_ = false;
+  std::byte* block_;
+  std::array<std::byte, kMessage> incoming_{};
+  std::array<std::byte, kMessage> outgoing_{};
+};
+
+using Ends = std::deque<End>;
+
+Totals issue(Port& port, Ends& ends, uint64_t steps, const std::atomic<bool>& stop) {
+  auto seat = port.take_seat();
+  if (!seat) die("seat");
+  for (End& end : ends) end.begin();
+  Totals totals;
+  rusage before{};
+  ::getrusage(RUSAGE_THREAD, &before);
+  while (!stop.load(std::memory_order_relaxed)) {
+    std::array<Packet, 16> packets;
+    const size_t count = seat->wait(packets, port.kernel().now() + std::chrono::milliseconds(50));
+    for (size_t i = 0; i < count; ++i) {
+      const auto& request = static_cast<Request&>(*packets[i].operation);
+      request.end->handle(request, packets[i].result, steps, totals);
+    }
+  }
+  rusage after{};
+  ::getrusage(RUSAGE_THREAD, &after);
+  totals.involuntary = static_cast<uint64_t>(after.ru_nivcsw - before.ru_nivcsw);
+  totals.voluntary = static_cast<uint64_t>(after.ru_nvcsw - before.ru_nvcsw);
+  return totals;
+}
+
+void measure(const char* name, Delivery delivery, int round, const Options& options, int file_fd) {
+  auto port = Port::create({.engine = EngineKind::kUring, .delivery = delivery});
+  if (!port) die("port");
+  auto file = (*port)->borrow(file_fd);
+  std::array<Ends, 2> ends;
+  for (size_t i = 0; i < kPairs; ++i) {
+    int pair[2];
+    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) die("sockets");
+    for (size_t side = 0; side < 2; ++side)
+      ends[side].emplace_back(*file, *(*port)->associate(UniqueFd(pair[side])), i + 1);
+  }
+  std::array<Totals, 2> totals;
+  std::atomic<bool> stop = false;
+  rusage before{};
+  ::getrusage(RUSAGE_SELF, &before);
+  const auto start = std::chrono::steady_clock::now();
+  {
+    std::array<std::jthread, 2> threads;
+    for (size_t i = 0; i < 2; ++i)
+      threads[i] =
+          std::jthread([&, i] { totals[i] = issue(**port, ends[i], options.steps, stop); });
+    std::this_thread::sleep_for(std::chrono::duration<double>(options.seconds));
+    stop = true;
+  }
+  const double elapsed =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  rusage after{};
+  ::getrusage(RUSAGE_SELF, &after);
+  const auto seconds_of = [](const rusage& usage) {
+    return static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+  };
+  const PortCounters counters = (*port)->counters();
+  {
+    // What the issuers left, before it is taken away.
+    auto seat = (*port)->take_seat();
+    std::array<Packet, 64> packets;
+    while (seat->wait(packets, (*port)->kernel().now()) > 0) {
+    }
+  }
+  const uint64_t reads = totals[0].reads + totals[1].reads;
+  const uint64_t messages = totals[0].messages + totals[1].messages;
+  const uint64_t involuntary = totals[0].involuntary + totals[1].involuntary;
+  const double requests = static_cast<double>(reads + messages);
+  std::printf(
+      "{\"bench\": \"deferred\", \"peer\": \"%s\", \"round\": %d, \"requests_per_second\": %.0f, "
+      "\"reads_per_second\": %.0f, \"cpu_us_per_request\": %.2f, \"interruptions_per_1000\": %.2f, "
+      "\"involuntary_switches\": %lu, \"completions_while_computing\": %lu, "
+      "\"voluntary_switches\": %lu, \"turns_per_request\": %.3f}\n",
+      name, round, requests / elapsed, static_cast<double>(reads) / elapsed,
+      (seconds_of(after) - seconds_of(before)) * 1e6 / requests,
+      1000.0 * static_cast<double>(involuntary + counters.interruptions) / requests,
+      static_cast<unsigned long>(involuntary), static_cast<unsigned long>(counters.interruptions),
+      static_cast<unsigned long>(totals[0].voluntary + totals[1].voluntary),
+      static_cast<double>(counters.turns) / requests);
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    if (!std::strcmp(argv[i], "--rounds")) options.rounds = std::atoi(argv[i + 1]);
+    if (!std::strcmp(argv[i], "--seconds")) options.seconds = std::atof(argv[i + 1]);
+    if (!std::strcmp(argv[i], "--steps")) options.steps = std::strtoull(argv[i + 1], nullptr, 10);
+  }
+  const UniqueFd file = big_file();
+  for (int round = 1; round <= options.rounds; ++round) {
+    measure("deferred", Delivery::kDeferred, round, options, file.get());
+    measure("control", Delivery::kOnIssuer, round, options, file.get());
+  }
+}
