@@ -73,9 +73,12 @@ Task<Result<size_t>> receive_within(Port& port, const Descriptor& socket,
 // ---- Other threads -----------------------------------------------------------------------------
 
 // Any thread may call `changed.set()`: one that sits in RUN_VP, say.
-Task<int> count_changes(Signal& changed, int wanted) {
+Task<Result<int>> count_changes(Signal& changed, int wanted) {
   int seen = 0;
-  while (seen < wanted && co_await changed.wait()) ++seen;
+  while (seen < wanted) {
+    RT_CO_TRY(co_await changed.wait());
+    ++seen;
+  }
   co_return seen;
 }
 
@@ -137,7 +140,7 @@ TEST(GuideTest, HearsOfOtherThreads) {
   auto threads = *IoThreads::start(*port, 1);
   Signal changed(*port);
   std::jthread vp([&] { changed.set(); });
-  EXPECT_EQ(block_on(*port, count_changes(changed, 1)), 1);
+  EXPECT_EQ(*block_on(*port, count_changes(changed, 1)), 1);
 }
 
 TEST(GuideTest, TakesPackets) {

@@ -267,12 +267,20 @@ TEST_P(CompletionPortTest, TimersExpireInOrderAndNeverEarly) {
   const Instant start = port_->kernel().now();
   port_->sleep_until(start + 9ms).start(operations[0]);
   port_->sleep_until(start + 3ms).start(operations[1]);
-  port_->sleep_until(WallTime(port_->kernel().wall_now() + 6ms)).start(operations[2]);
+  port_->sleep_until(start + 6ms).start(operations[2]);
   EXPECT_EQ(next().operation, &operations[1]);
   EXPECT_GE(port_->kernel().now(), start + 3ms);
   EXPECT_EQ(next().operation, &operations[2]);
   EXPECT_EQ(next().operation, &operations[0]);
   EXPECT_GE(port_->kernel().now(), start + 9ms);
+}
+
+TEST_P(CompletionPortTest, WallClockTimers) {
+  Operation operation;
+  const WallTime deadline = port_->kernel().wall_now() + 3ms;
+  port_->sleep_until(deadline).start(operation);
+  EXPECT_EQ(next().result, 0);
+  EXPECT_GE(port_->kernel().wall_now(), deadline);
 }
 
 TEST_P(CompletionPortTest, CancelsOneOperation) {
