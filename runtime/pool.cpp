@@ -16,6 +16,8 @@ PoolOptions complete(PoolOptions options) {
   options.concurrency = std::max(options.concurrency, 1U);
   if (options.max_workers == 0) options.max_workers = options.concurrency + 64;
   options.max_workers = std::max(options.max_workers, options.concurrency);
+  if (options.timer_wheels == 0) options.timer_wheels = options.concurrency;
+  options.timer_wheels = std::min(options.timer_wheels, options.max_workers);
   return options;
 }
 
@@ -30,7 +32,7 @@ Result<std::unique_ptr<ThreadPool>> ThreadPool::create(const PoolOptions& option
 ThreadPool::ThreadPool(const PoolOptions& options, Kernel& kernel,
                        std::shared_ptr<Conductor> conductor)
     : options_(options), kernel_(kernel), conductor_(std::move(conductor)) {
-  for (unsigned i = 0; i < options_.concurrency; ++i)
+  for (unsigned i = 0; i < options_.timer_wheels; ++i)
     shelves_.push_back(std::make_unique<TimerShelf>(*this, i));
   for (unsigned i = 0; i < options_.max_workers; ++i)
     workers_.push_back(std::make_unique<Worker>(*this, i));

@@ -33,6 +33,8 @@ struct PoolOptions {
   unsigned max_workers = 0;   // threads at most; 0: 64 more than the concurrency
   unsigned min_workers = 0;   // threads that stay when idle, once they have come
   Nanoseconds idle_time = std::chrono::seconds(10);  // after which a worker goes
+  // A control arm for measurements: with 1, all timers are in one wheel, under one lock.
+  unsigned timer_wheels = 0;  // 0: one for each of the concurrency
 };
 
 class ThreadPool {
@@ -125,7 +127,7 @@ class ThreadPool {
   PoolOptions options_;
   Kernel& kernel_;
   const std::shared_ptr<Conductor> conductor_;
-  std::vector<std::unique_ptr<TimerShelf>> shelves_;  // as many as the concurrency
+  std::vector<std::unique_ptr<TimerShelf>> shelves_;  // each kept by the worker of its number
   std::vector<std::unique_ptr<Worker>> workers_;      // max_workers; most have no thread
 
   alignas(64) std::atomic<uint32_t> ready_count_ = 0;
