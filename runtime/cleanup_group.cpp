@@ -6,6 +6,7 @@
 #include <bit>
 #include <cassert>
 #include <thread>
+#include <utility>
 
 #include "runtime/pool.h"
 #include "runtime/thread_ordinal.h"
@@ -42,15 +43,7 @@ void CleanupGroup::append(WorkItem& first, WorkItem& last, Length length) {
     pool_.schedule(*this);
 }
 
-void CleanupGroup::post(WorkBatch batch, Length length) {
-  if (batch.empty()) return;
-  for (WorkItem* item = batch.first_; item; item = item->next_.load(std::memory_order_relaxed))
-    item->group_ = this;
-  append(*batch.first_, *batch.last_, length);
-}
-
 void CleanupGroup::post_due(WorkItem& item) {
-  item.group_ = this;
   lanes_[thread_ordinal() & (lane_count_ - 1)].push(item, item);
   if (!(state_.load(std::memory_order_seq_cst) & (kReady | kClosed))) pool_.schedule(*this);
 }
@@ -65,13 +58,9 @@ unsigned CleanupGroup::take(unsigned start, std::span<WorkItem*> items, bool& mo
       more = true;
       continue;
     }
-    const unsigned before = count;
-    while (count < items.size()) {
-      WorkItem* const item = lane.pop();
-      if (!item) break;
-      items[count++] = item;
-    }
-    if (count > before) lane.add_taken(count - before - std::exchange(ticket, false));
+    const unsigned taken = lane.take(items.subspan(count));
+    if (taken > 0) lane.add_taken(taken - std::exchange(ticket, false));
+    count += taken;
     lane.unlock();
   }
   for (unsigned i = 0; i < lane_count_ + 1 && !more; ++i) more = !lanes_[i].empty();
@@ -81,9 +70,10 @@ unsigned CleanupGroup::take(unsigned start, std::span<WorkItem*> items, bool& mo
 WorkItem* CleanupGroup::take_long() {
   WorkLane& lane = long_lane();
   if (lane.empty() || !lane.try_lock()) return nullptr;
-  WorkItem* const item = lane.pop();
+  WorkItem* item;
+  const unsigned taken = lane.take(std::span(&item, 1));
   lane.unlock();
-  return item;
+  return taken > 0 ? item : nullptr;
 }
 
 bool CleanupGroup::lanes_empty() const {
@@ -150,13 +140,8 @@ void CleanupGroup::drain() {
 void CleanupGroup::drain(WorkLane& lane) {
   std::array<WorkItem*, 64> items;
   while (!lane.empty()) {
-    size_t count = 0;
     lane.lock();
-    while (count < items.size()) {
-      WorkItem* const item = lane.pop();
-      if (!item) break;
-      items[count++] = item;
-    }
+    const unsigned count = lane.take(items);
     lane.add_taken(count);
     lane.unlock();
     if (count == 0) {

@@ -34,11 +34,10 @@ class CleanupGroup {
 
   /// Any thread. Items posted by one thread begin in order. In a closed group the item's function
   /// is called here, with kCancelled.
-  void post(WorkItem& item, Length length = Length::kShort) {
-    item.group_ = this;
-    append(item, item, length);
+  void post(WorkItem& item, Length length = Length::kShort) { append(item, item, length); }
+  void post(WorkBatch batch, Length length = Length::kShort) {
+    if (!batch.empty()) append(*batch.first_, *batch.last_, length);
   }
-  void post(WorkBatch batch, Length length = Length::kShort);
 
   /// Any callable, on the heap for as long as it waits; destroyed uncalled if it is cancelled.
   template <class Body>

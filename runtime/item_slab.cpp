@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: MIT
 #include "runtime/item_slab.h"
 
-#if !defined(RT_PLAIN_BLOCKS)
-
 #include <mutex>
 #include <utility>
 
 namespace runtime::slab {
 namespace {
 
-constexpr size_t kChunkBlocks = 1024;
-
-// Full magazines, and fresh memory. Never destroyed: threads may outlive static objects.
+// Full magazines, and fresh memory.
 class Depot {
  public:
+  explicit Depot(size_t block_size) : block_size_(block_size) {}
+
   Magazine take() {
     const std::lock_guard lock(mutex_);
     if (Block* const first = full_) {
@@ -21,13 +19,13 @@ class Depot {
       return {first, Magazine::kFull};
     }
     if (fresh_left_ == 0) {
-      fresh_ = static_cast<std::byte*>(::operator new(kChunkBlocks * kBlockSize));
+      fresh_ = static_cast<std::byte*>(::operator new(kChunkBlocks * block_size_));
       fresh_left_ = kChunkBlocks;
     }
     Magazine magazine;
     for (; magazine.count < Magazine::kFull; ++magazine.count) {
       // In the order of addresses, which suits the processor's prefetching.
-      void* const memory = fresh_ + (--fresh_left_) * kBlockSize;
+      void* const memory = fresh_ + (--fresh_left_) * block_size_;
       magazine.first = new (memory) Block{magazine.first, nullptr};
     }
     return magazine;
@@ -54,8 +52,10 @@ class Depot {
   }
 
  private:
+  static constexpr size_t kChunkBlocks = 1024;
   static_assert(kChunkBlocks % Magazine::kFull == 0);
 
+  const size_t block_size_;
   std::mutex mutex_;
   Block* full_ = nullptr;
   Magazine loose_;
@@ -63,16 +63,18 @@ class Depot {
   size_t fresh_left_ = 0;
 };
 
-Depot& depot() {
-  static Depot* const depot = new Depot;
-  return *depot;
+// Never destroyed: threads may outlive static objects.
+Depot& depot(size_t number) {
+  static auto* const depots = new std::array{Depot(kBlockSizes[0]), Depot(kBlockSizes[1])};
+  return (*depots)[number];
 }
 
 // Gives back what an ending thread has. What such a thread frees even later stays unused.
 struct Returner {
   ~Returner() {
-    for (Magazine* magazine : {&cache.current, &cache.spare})
-      depot().give_loose(std::exchange(*magazine, {}));
+    for (size_t number = 0; number < caches.size(); ++number)
+      for (Magazine* magazine : {&caches[number].current, &caches[number].spare})
+        depot(number).give_loose(std::exchange(*magazine, {}));
   }
 };
 
@@ -83,17 +85,17 @@ void return_at_exit() {
 
 }  // namespace
 
-void refill(Cache& cache) {
+void refill(size_t number) {
   return_at_exit();
-  cache.current = cache.spare.count ? std::exchange(cache.spare, {}) : depot().take();
+  Cache& cache = caches[number];
+  cache.current = cache.spare.count ? std::exchange(cache.spare, {}) : depot(number).take();
 }
 
-void spill(Cache& cache) noexcept {
+void spill(size_t number) noexcept {
   return_at_exit();
-  if (cache.spare.count) depot().give(cache.spare);
+  Cache& cache = caches[number];
+  if (cache.spare.count) depot(number).give(cache.spare);
   cache.spare = std::exchange(cache.current, {});
 }
 
 }  // namespace runtime::slab
-
-#endif

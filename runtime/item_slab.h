@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: MIT
-// Blocks of one size for closures, which one thread allocates and another frees: the pattern that
-// general allocators are slowest at. A thread keeps up to two magazines of blocks; full ones move
-// through a depot that all threads share. Memory is kept for reuse until the process ends. Under
-// AddressSanitizer every block is an allocation of its own, so that it sees who uses a freed one.
+// Blocks for closures, which one thread allocates and another frees: the pattern that general
+// allocators are slowest at. Of each of two sizes a thread keeps up to two magazines; full ones
+// move through a depot that all threads share. Memory is kept for reuse until the process ends.
+// Under AddressSanitizer every block is an allocation of its own, so that it sees who uses a freed
+// one.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <new>
 
 namespace runtime {
 
-inline constexpr size_t kBlockSize = 64;
+inline constexpr std::array<size_t, 2> kBlockSizes = {32, 64};
 inline constexpr size_t kBlockAlignment = 16;
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -20,17 +22,6 @@ inline constexpr size_t kBlockAlignment = 16;
 #define RT_PLAIN_BLOCKS 1
 #endif
 #endif
-
-#if defined(RT_PLAIN_BLOCKS)
-
-inline void* allocate_block() {
-  return ::operator new(kBlockSize);
-}
-inline void free_block(void* block) noexcept {
-  ::operator delete(block);
-}
-
-#else
 
 namespace slab {
 
@@ -49,33 +40,54 @@ struct Cache {
   Magazine current;
   Magazine spare;  // full or empty
 };
-inline constinit thread_local Cache cache;
+inline constinit thread_local std::array<Cache, kBlockSizes.size()> caches{};
 
 // Blocks for an empty cache; room in a full one.
-void refill(Cache& cache);
-void spill(Cache& cache) noexcept;
+void refill(size_t number);
+void spill(size_t number) noexcept;
+
+constexpr size_t number_of(size_t size) {
+  size_t number = 0;
+  while (kBlockSizes[number] < size) ++number;
+  return number;
+}
 
 }  // namespace slab
 
-inline void* allocate_block() {
-  slab::Cache& cache = slab::cache;
-  if (cache.current.count == 0) [[unlikely]]
-    slab::refill(cache);
-  slab::Block* const block = cache.current.first;
-  cache.current.first = block->next;
-  --cache.current.count;
+template <class T>
+constexpr bool fits_block() {
+  return sizeof(T) <= kBlockSizes.back() && alignof(T) <= kBlockAlignment;
+}
+
+/// Memory for a T that fits.
+template <class T>
+void* allocate_block() {
+#if defined(RT_PLAIN_BLOCKS)
+  return ::operator new(sizeof(T));
+#else
+  constexpr size_t kNumber = slab::number_of(sizeof(T));
+  slab::Magazine& magazine = slab::caches[kNumber].current;
+  if (magazine.count == 0) [[unlikely]]
+    slab::refill(kNumber);
+  slab::Block* const block = magazine.first;
+  magazine.first = block->next;
+  --magazine.count;
   return block;
-}
-
-inline void free_block(void* memory) noexcept {
-  slab::Cache& cache = slab::cache;
-  if (cache.current.count == slab::Magazine::kFull) [[unlikely]]
-    slab::spill(cache);
-  auto* const block = new (memory) slab::Block{cache.current.first, nullptr};
-  cache.current.first = block;
-  ++cache.current.count;
-}
-
 #endif
+}
+
+template <class T>
+void free_block(void* memory) noexcept {
+#if defined(RT_PLAIN_BLOCKS)
+  ::operator delete(memory);
+#else
+  constexpr size_t kNumber = slab::number_of(sizeof(T));
+  slab::Magazine& magazine = slab::caches[kNumber].current;
+  if (magazine.count == slab::Magazine::kFull) [[unlikely]]
+    slab::spill(kNumber);
+  magazine.first = new (memory) slab::Block{magazine.first, nullptr};
+  ++magazine.count;
+#endif
+}
 
 }  // namespace runtime

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <liburing.h>
+#include <linux/membarrier.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -86,6 +87,15 @@ int Kernel::epoll_wait(int epoll, epoll_event* events, int count, const Nanoseco
   const __kernel_timespec time = to_timespec(*timeout);
   return answer(static_cast<int>(
       ::syscall(SYS_epoll_pwait2, epoll, events, count, &time, nullptr, _NSIG / 8)));
+}
+
+int Kernel::barrier_prepare() {
+  return answer(
+      static_cast<int>(::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0)));
+}
+int Kernel::barrier() {
+  return answer(
+      static_cast<int>(::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0)));
 }
 
 int Kernel::event_create() {

@@ -62,6 +62,10 @@ class Kernel {
   virtual int epoll_control(int epoll, int operation, int fd, epoll_event* event);
   virtual int epoll_wait(int epoll, epoll_event* events, int count, const Nanoseconds* timeout);
 
+  /// Makes ready, and then makes, a full memory barrier on every thread of the process.
+  virtual int barrier_prepare();
+  virtual int barrier();
+
   virtual int event_create();
   virtual int timer_create(int clock);
   virtual int timer_set(int fd, int flags, const itimerspec& when);

@@ -31,7 +31,10 @@ Result<std::unique_ptr<ThreadPool>> ThreadPool::create(const PoolOptions& option
 
 ThreadPool::ThreadPool(const PoolOptions& options, Kernel& kernel,
                        std::shared_ptr<Conductor> conductor)
-    : options_(options), kernel_(kernel), conductor_(std::move(conductor)) {
+    : options_(options),
+      kernel_(kernel),
+      batch_limit_(kernel.barrier_prepare() == 0 ? Worker::kBatch : 1),
+      conductor_(std::move(conductor)) {
   for (unsigned i = 0; i < options_.timer_wheels; ++i)
     shelves_.push_back(std::make_unique<TimerShelf>(*this, i));
   for (unsigned i = 0; i < options_.max_workers; ++i)

@@ -91,7 +91,10 @@ class ThreadPool {
   void leave_search(Worker& worker);
   void begin_long(Worker& worker);
   void end_long(Worker& worker);
-  unsigned take_from_stuck(Worker& worker, std::span<WorkItem*, Worker::kBatch> items);
+  unsigned take_from_stuck(Worker& worker, CleanupGroup*& group);
+  unsigned claim(Worker& worker, std::span<WorkItem*, Worker::kBatch> items);
+  unsigned claim_own(Worker& worker, std::span<WorkItem*, Worker::kBatch> items);
+  unsigned settle_claim(Worker& worker);
   bool sleep_for_fork(Worker& worker, const std::atomic<uint32_t>& state);
   void call_back(Worker& worker);
 
@@ -126,6 +129,7 @@ class ThreadPool {
 
   PoolOptions options_;
   Kernel& kernel_;
+  const unsigned batch_limit_;
   const std::shared_ptr<Conductor> conductor_;
   std::vector<std::unique_ptr<TimerShelf>> shelves_;  // each kept by the worker of its number
   std::vector<std::unique_ptr<Worker>> workers_;      // max_workers; most have no thread

@@ -299,7 +299,7 @@ void ThreadPool::rouse(Worker& worker) {
 
 // ---- what the conductor sees --------------------------------------------------------------------
 
-unsigned ThreadPool::take_from_stuck(Worker& worker, std::span<WorkItem*, Worker::kBatch> items) {
+unsigned ThreadPool::take_from_stuck(Worker& worker, CleanupGroup*& group) {
   const std::lock_guard lock(mutex_);
   unsigned count = 0;
   bool others = false;
@@ -310,12 +310,38 @@ unsigned ThreadPool::take_from_stuck(Worker& worker, std::span<WorkItem*, Worker
       continue;
     }
     candidate->stuck_ = false;
-    count = Worker::empty_batch(*candidate, items);
+    count = claim(*candidate, worker.batch_);
+    if (count > 0) group = candidate->group_;
   }
   rescue_.store(others, std::memory_order_relaxed);
   rescued_ += count;
   if (count > 0) stop_searching(worker);
   return count;
+}
+
+// Takes what the worker has not begun. The barrier decides, so that the worker need not make one
+// for each item: a position that is not seen here is followed by a look at claimed_ that sees it.
+unsigned ThreadPool::claim(Worker& worker, std::span<WorkItem*, Worker::kBatch> items) {
+  worker.claimed_.store(true, std::memory_order_seq_cst);
+  if (&worker != Worker::current() && kernel_.barrier() != 0) return 0;
+  const unsigned position = worker.position_.load(std::memory_order_acquire);
+  const unsigned end = worker.batch_end_.load(std::memory_order_relaxed);
+  if (position >= end) return 0;
+  worker.batch_end_.store(position, std::memory_order_relaxed);
+  std::copy(worker.batch_.begin() + position, worker.batch_.begin() + end, items.begin());
+  return end - position;
+}
+
+unsigned ThreadPool::claim_own(Worker& worker, std::span<WorkItem*, Worker::kBatch> items) {
+  const std::lock_guard lock(mutex_);
+  return claim(worker, items);
+}
+
+// By the worker itself: what is still its own ends where?
+unsigned ThreadPool::settle_claim(Worker& worker) {
+  const std::lock_guard lock(mutex_);
+  worker.claimed_.store(false, std::memory_order_relaxed);
+  return worker.batch_end_.load(std::memory_order_relaxed);
 }
 
 bool ThreadPool::look_after(Instant now) {
@@ -346,9 +372,8 @@ bool ThreadPool::look_after(Instant now) {
 bool ThreadPool::watch_batch(Worker& worker) {
   const uint32_t run = worker.traces_.run.load(std::memory_order_seq_cst);
   if (run % 2 == 0) return false;
-  const bool any = std::ranges::any_of(worker.batch_, [](const std::atomic<WorkItem*>& slot) {
-    return slot.load(std::memory_order_relaxed) != nullptr;
-  });
+  const bool any = worker.position_.load(std::memory_order_relaxed) <
+                   worker.batch_end_.load(std::memory_order_relaxed);
   if (any && run == worker.seen_run_) {
     worker.stuck_ = true;
     rescue_.store(true, std::memory_order_relaxed);

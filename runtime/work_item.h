@@ -44,7 +44,6 @@ class WorkItem {
 
   std::atomic<WorkItem*> next_ = nullptr;
   const Function function_;
-  CleanupGroup* group_ = nullptr;
 };
 
 /// Items to be posted with one visit to the queue.
@@ -72,26 +71,22 @@ class Closure final : public WorkItem {
  public:
   template <class Callable>
   static WorkItem& make(Callable&& body) {
-    if constexpr (fits_block())
-      return *new (allocate_block()) Closure(std::forward<Callable>(body));
+    if constexpr (fits_block<Closure>())
+      return *new (allocate_block<Closure>()) Closure(std::forward<Callable>(body));
     else
       return *new Closure(std::forward<Callable>(body));
   }
 
  private:
-  static constexpr bool fits_block() {
-    return sizeof(Closure) <= kBlockSize && alignof(Closure) <= kBlockAlignment;
-  }
-
   template <class Callable>
   explicit Closure(Callable&& body) : WorkItem(turn), body_(std::forward<Callable>(body)) {}
 
   static void turn(WorkItem& item, Turn turn) noexcept {
     auto* const self = static_cast<Closure*>(&item);
     if (turn == Turn::kRun) self->body_();
-    if constexpr (fits_block()) {
+    if constexpr (fits_block<Closure>()) {
       self->~Closure();
-      free_block(self);
+      free_block<Closure>(self);
     } else {
       delete self;
     }

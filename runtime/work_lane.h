@@ -5,6 +5,7 @@
 #pragma once
 
 #include <mutex>
+#include <span>
 
 #include "runtime/work_item.h"
 
@@ -23,8 +24,8 @@ class WorkLane {
     before->next_.store(&first, std::memory_order_release);
   }
 
-  /// Nothing is in it, and no append has begun. In this order: first_ may still be an item while
-  /// last_ is the stub, see pop().
+  /// Nothing is in it, and no append has begun; what a consumer is about to take may be. In this
+  /// order: first_ may still be an item while last_ is the stub.
   bool empty() const {
     return last_.load(std::memory_order_seq_cst) == &stub_ &&
            first_.load(std::memory_order_seq_cst) == &stub_;
@@ -35,25 +36,29 @@ class WorkLane {
   void lock() { mutex_.lock(); }
   void unlock() { mutex_.unlock(); }
 
-  /// nullptr: nothing, or an append has begun.
-  WorkItem* pop() {
+  /// As many as there is room for; fewer: that was all, or an append has begun.
+  unsigned take(std::span<WorkItem*> items) {
+    unsigned count = 0;
     WorkItem* first = first_.load(std::memory_order_relaxed);
-    WorkItem* next = first->next_.load(std::memory_order_acquire);
-    if (first == &stub_) {
-      if (!next) return nullptr;
+    while (count < items.size()) {
+      WorkItem* next = first->next_.load(std::memory_order_acquire);
+      if (first == &stub_) {
+        if (!next) break;
+        first = next;
+        continue;
+      }
+      if (!next) {
+        if (last_.load(std::memory_order_acquire) != first) break;
+        // The last one can only go once something is behind it; an append may still come between.
+        push(stub_, stub_);
+        next = first->next_.load(std::memory_order_acquire);
+        if (!next) break;
+      }
+      items[count++] = first;
       first = next;
-      first_.store(first, std::memory_order_relaxed);
-      next = first->next_.load(std::memory_order_acquire);
     }
-    if (!next) {
-      if (last_.load(std::memory_order_acquire) != first) return nullptr;  // an append has begun
-      // The last one can only go once something is behind it; an append may still come between.
-      push(stub_, stub_);
-      next = first->next_.load(std::memory_order_acquire);
-      if (!next) return nullptr;
-    }
-    first_.store(next, std::memory_order_release);
-    return first;
+    first_.store(first, std::memory_order_release);
+    return count;
   }
 
   /// Items that consumers accounted for: see CleanupGroup.

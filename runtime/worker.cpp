@@ -82,9 +82,8 @@ bool Worker::take() {
     run_long(*group, *item);
     return true;
   }
-  std::array<WorkItem*, kBatch> items;
   bool more = false;
-  const unsigned count = group->take(turn_++, std::span(items).first(limit_), more);
+  const unsigned count = group->take(turn_++, std::span(batch_).first(limit_), more);
   if (!more) pool_.settle(*group);
   if (count == 0) {
     group->finish(1);  // the ticket, unused
@@ -93,7 +92,7 @@ bool Worker::take() {
   }
   counters_.batches.add();
   share_backlog();
-  run_batch(*group, std::span(items).first(count));
+  run_batch(*group, count);
   return true;
 }
 
@@ -110,28 +109,32 @@ void Worker::share_backlog() {
     pool_.conductor().watch();
 }
 
-void Worker::run_batch(CleanupGroup& group, std::span<WorkItem* const> items) {
+void Worker::run_batch(CleanupGroup& group, unsigned count) {
   const Instant start = now_;
-  const auto count = static_cast<unsigned>(items.size());
   group_ = &group;
   done_ = dropped_ = 0;
-  if (count == 1) {
-    traces_.begin_run();
-    run_item(group, *items[0]);
-  } else {
-    for (unsigned i = 0; i < count; ++i) batch_[i].store(items[i], std::memory_order_release);
-    traces_.begin_run();
-    pool_.conductor().watch();
-    for (unsigned i = 0; i < count; ++i)
-      if (WorkItem* const item = batch_[i].exchange(nullptr, std::memory_order_acq_rel))
-        run_item(group, *item);
-  }
+  batch_end_.store(count, std::memory_order_relaxed);
+  traces_.begin_run();
+  if (count > 1) pool_.conductor().watch();
+  unsigned end = count;
+  for (unsigned i = 0; go_to(i + 1, end); ++i) run_item(group, *batch_[i]);
+  go_to(kNone, end);
   traces_.end_run();
   group_ = nullptr;
   const unsigned done = done_;
   account(group);
   now_ = pool_.kernel().now();
   adapt(now_ - start, count, done);
+}
+
+// False: the items end before that position, or now do, because somebody took them away.
+bool Worker::go_to(unsigned position, unsigned& end) {
+  position_.store(position, std::memory_order_release);
+  // Who claims has a barrier made here, by the processor, before or after this point.
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  if (claimed_.load(std::memory_order_relaxed)) [[unlikely]]
+    end = pool_.settle_claim(*this);
+  return position <= end;
 }
 
 void Worker::run_item(CleanupGroup& group, WorkItem& item) {
@@ -156,16 +159,7 @@ void Worker::account(CleanupGroup& group) {
 void Worker::give_back() {
   account(*group_);
   std::array<WorkItem*, kBatch> items;
-  group_->requeue(std::span(items).first(empty_batch(*this, items)));
-}
-
-unsigned Worker::empty_batch(Worker& from, std::span<WorkItem*, kBatch> items) {
-  unsigned count = 0;
-  for (std::atomic<WorkItem*>& slot : from.batch_)
-    if (slot.load(std::memory_order_relaxed) != nullptr)
-      if (WorkItem* const item = slot.exchange(nullptr, std::memory_order_acq_rel))
-        items[count++] = item;
-  return count;
+  group_->requeue(std::span(items).first(pool_.claim_own(*this, items)));
 }
 
 // The next batch has as many items as fit into a moment, twice as many as before at most.
@@ -174,7 +168,7 @@ void Worker::adapt(Nanoseconds time, unsigned count, unsigned done) {
   if (time * limit_ > 2 * kMoment * done)
     limit_ = std::max<unsigned>(1, static_cast<unsigned>(kMoment * done / time));
   else if (count == limit_ && 2 * time <= kMoment)
-    limit_ = std::min(2 * limit_, kBatch);
+    limit_ = std::min(2 * limit_, pool_.batch_limit_);
 }
 
 void Worker::run_long(CleanupGroup& group, WorkItem& item) {
@@ -190,20 +184,10 @@ void Worker::run_long(CleanupGroup& group, WorkItem& item) {
 
 // Takes what a stuck worker has not begun.
 bool Worker::rescue() {
-  std::array<WorkItem*, kBatch> items;
-  const unsigned count = pool_.take_from_stuck(*this, items);
+  CleanupGroup* group = nullptr;
+  const unsigned count = pool_.take_from_stuck(*this, group);
   if (count == 0) return false;
-  // They are of one group, unless the worker was not stuck after all and began another batch.
-  CleanupGroup& group = *items[0]->group_;
-  unsigned kept = 1;
-  for (unsigned i = 1; i < count; ++i) {
-    WorkItem* const item = items[i];
-    if (item->group_ == &group)
-      items[kept++] = item;
-    else
-      item->group_->requeue(std::span(&item, 1));
-  }
-  run_batch(group, std::span(items).first(kept));
+  run_batch(*group, count);
   return true;
 }
 

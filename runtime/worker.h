@@ -46,7 +46,8 @@ class alignas(64) Worker {
  private:
   friend class ThreadPool;
 
-  static constexpr unsigned kBatch = 32;
+  static constexpr unsigned kBatch = 128;
+  static constexpr unsigned kNone = ~0U;
 
   enum Word : uint32_t {
     kAwake,
@@ -63,13 +64,13 @@ class alignas(64) Worker {
   bool search();
   bool take();
   void share_backlog();
-  void run_batch(CleanupGroup& group, std::span<WorkItem* const> items);
+  void run_batch(CleanupGroup& group, unsigned count);
+  bool go_to(unsigned position, unsigned& end);
   void run_item(CleanupGroup& group, WorkItem& item);
   void run_long(CleanupGroup& group, WorkItem& item);
   void account(CleanupGroup& group);
   void adapt(Nanoseconds time, unsigned count, unsigned done);
   bool rescue();
-  static unsigned empty_batch(Worker& from, std::span<WorkItem*, kBatch> items);
   ForkBase* steal();
   void execute(ForkBase& fork);
   void wait_for(ForkBase& fork);
@@ -94,8 +95,15 @@ class alignas(64) Worker {
   std::atomic<bool> present_ = false;
   WorkerTraces traces_;
   WorkerCounters counters_;
-  alignas(64) std::array<std::atomic<WorkItem*>, kBatch> batch_{};
   ForkDeque forks_;
+
+  // The batch; between batches, position_ is kNone, and the rest the thread's own. It runs the
+  // items before position_. Whoever takes the others away sets claimed_, makes a barrier on this
+  // thread, and reads position_: see ThreadPool::claim().
+  std::array<WorkItem*, kBatch> batch_;
+  std::atomic<unsigned> batch_end_ = 0;
+  std::atomic<unsigned> position_ = kNone;
+  std::atomic<bool> claimed_ = false;
 
   // Guarded by the pool's lock.
   base::ListLink<Worker> idle_link_;

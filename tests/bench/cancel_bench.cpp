@@ -96,7 +96,7 @@ int main(int argc, char** argv) {
   } else if (name == "deque") {
     measure_deque<std::array<std::byte, sizeof(Item)>>(name);
   } else if (name == "deque-closure") {
-    measure_deque<std::array<std::byte, kBlockSize>>(name);
+    measure_deque<std::array<std::byte, kBlockSizes[0]>>(name);
   } else {
     bench::die("no such peer");
   }
