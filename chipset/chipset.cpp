@@ -73,9 +73,9 @@ void Chipset::write_mmio(uint64_t address, unsigned size, uint64_t value) {
   locked([&] { bus_.write_mmio(address, size, value); });
 }
 
-void Chipset::end_of_interrupt(uint8_t vector) {
+void Chipset::end_of_interrupt(unsigned pin) {
   const std::lock_guard guard(lock_);
-  io_apic_.end_of_interrupt(vector);
+  io_apic_.end_of_interrupt(pin);
 }
 
 void Chipset::press_power_button() {

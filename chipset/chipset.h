@@ -50,7 +50,7 @@ class Chipset {
   uint64_t read_mmio(uint64_t address, unsigned size);
   void write_mmio(uint64_t address, unsigned size, uint64_t value);
 
-  void end_of_interrupt(uint8_t vector);
+  void end_of_interrupt(unsigned pin);
   void press_power_button();
   /// The console has input or room again.
   void console_ready();

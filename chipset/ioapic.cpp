@@ -60,7 +60,7 @@ void IoApic::write_mmio(uint64_t offset, unsigned, uint64_t value) {
       write_register(select_, static_cast<uint32_t>(value));
       break;
     case kEoiOffset:
-      end_of_interrupt(static_cast<uint8_t>(value));
+      end_of_vector(static_cast<uint8_t>(value));
       break;
     default:
       break;
@@ -101,12 +101,15 @@ void IoApic::set_pin(unsigned pin, bool asserted) {
   if (rising) service(pin);
 }
 
-void IoApic::end_of_interrupt(uint8_t vector) {
+void IoApic::end_of_interrupt(unsigned pin) {
+  if (pin >= kPins || !RteRemoteIrr::test(entries_[pin])) return;
+  entries_[pin] &= ~RteRemoteIrr::kMask;
+  service(pin);
+}
+
+void IoApic::end_of_vector(uint8_t vector) {
   for (unsigned pin = 0; pin < kPins; ++pin) {
-    uint64_t& entry = entries_[pin];
-    if (!RteRemoteIrr::test(entry) || RteVector::get(entry) != vector) continue;
-    entry &= ~RteRemoteIrr::kMask;
-    service(pin);
+    if (RteVector::get(entries_[pin]) == vector) end_of_interrupt(pin);
   }
 }
 

@@ -48,12 +48,13 @@ class IoApic final : public MmioDevice {
 
   /// Asserts or releases an input. Polarity is the caller's affair: true means asserted.
   void set_pin(unsigned pin, bool asserted);
-  /// A local APIC finished a level-triggered interrupt of this vector.
-  void end_of_interrupt(uint8_t vector);
+  /// The local APICs are done with the level-triggered interrupt that this pin sent last.
+  void end_of_interrupt(unsigned pin);
 
  private:
   uint32_t read_register(uint8_t index) const;
   void write_register(uint8_t index, uint32_t value);
+  void end_of_vector(uint8_t vector);
   void service(unsigned pin);
 
   Deliver deliver_;

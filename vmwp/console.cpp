@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -12,18 +11,27 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <utility>
 
+#include "runtime/scope.h"
+
 namespace vmwp {
+
+using runtime::Descriptor;
+using runtime::Task;
+using runtime::UniqueFd;
+
 namespace {
 
 constexpr size_t kQueueLimit = 64 * 1024;
 constexpr size_t kChunk = 1024;
 constexpr auto kFlushTime = std::chrono::milliseconds(1500);
+constexpr auto kAcceptPause = std::chrono::milliseconds(100);
 
 // The terminal as it was. Global because fatal signals and exit() must restore it too; tcsetattr()
 // is safe in signal handlers.
@@ -94,9 +102,9 @@ Result<UniqueFd> listen_on(const std::string& path) {
 
 }  // namespace
 
-Result<std::unique_ptr<Console>> Console::open(const ConsoleConfig& config) {
+Result<std::unique_ptr<Console>> Console::open(const ConsoleConfig& config, runtime::Port& port) {
   using Kind = ConsoleConfig::Kind;
-  UniqueFd input, output;
+  UniqueFd input, output, listener;
   if (config.kind == Kind::kTerminal) {
     input = nonblocking_copy(STDIN_FILENO, O_RDONLY);
     output = nonblocking_copy(STDOUT_FILENO, O_WRONLY);
@@ -107,170 +115,177 @@ Result<std::unique_ptr<Console>> Console::open(const ConsoleConfig& config) {
       return bad_input(fmt::format("console file:{}: {}; accepted: a file to append to",
                                    config.path, std::strerror(errno)));
     }
+  } else if (config.kind == Kind::kSocket) {
+    auto socket = listen_on(config.path);
+    HV_PROPAGATE(socket);
+    listener = *std::move(socket);
   }
-  std::unique_ptr<Console> console(new Console(config.kind, std::move(input), std::move(output)));
-  if (config.kind == Kind::kSocket) {
-    auto listener = listen_on(config.path);
-    HV_PROPAGATE(listener);
-    console->listener_ = *std::move(listener);
-    console->socket_path_ = config.path;
+  std::unique_ptr<Console> console(new Console(config.kind, port));
+  if (listener) console->socket_path_ = config.path;
+  const auto adopt = [&port](UniqueFd fd, Descriptor& place) -> runtime::Result<> {
+    if (!fd) return {};
+    RT_TRY_ASSIGN(place, port.associate(std::move(fd)));
+    return {};
+  };
+  for (auto [fd, place] :
+       {std::pair(&input, &console->input_), std::pair(&output, &console->output_),
+        std::pair(&listener, &console->listener_)}) {
+    if (const auto adopted = adopt(std::move(*fd), *place); !adopted)
+      return fail(fmt::format("console: {}", adopted.error().message()));
   }
+  console->discards_ = !console->output_;
   return console;
 }
 
-Console::Console(ConsoleConfig::Kind kind, UniqueFd input, UniqueFd output)
-    : kind_(kind), input_(std::move(input)), output_(std::move(output)) {
-  discards_ = !output_;
-}
+Console::Console(ConsoleConfig::Kind kind, runtime::Port& port)
+    : kind_(kind), port_(port), output_queued_(port), output_written_(port), input_room_(port) {}
 
 Console::~Console() {
   if (raw_) restore_terminal();
   if (!socket_path_.empty()) ::unlink(socket_path_.c_str());
 }
 
-void Console::attach(EventLoop& loop, std::function<void()> ready, std::function<void()> quit) {
-  loop_ = &loop;
-  ready_ = std::move(ready);
-  quit_ = std::move(quit);
+// ---- moving bytes -----------------------------------------------------------------------------
+
+Task<> Console::serve(Events events) {
+  events_ = std::move(events);
   if (kind_ == ConsoleConfig::Kind::kTerminal && ::isatty(STDIN_FILENO) != 0) {
     raw_ = make_terminal_raw();
   }
-  loop.watch(doorbell_.fd(), EPOLLIN, [this](uint32_t) { on_doorbell(); });
-  if (listener_) loop.watch(listener_.get(), EPOLLIN, [this](uint32_t) { accept_client(); });
-  watch_streams();
+  runtime::Scope streams(co_await runtime::this_source());
+  if (listener_) streams.spawn(take_clients());
+  if (input_) streams.spawn(give_input());
+  if (output_) streams.spawn(give_output());
+  (void)co_await streams.join();
 }
 
-void Console::watch_streams() {
-  if (input_) loop_->watch(input_.get(), EPOLLIN, [this](uint32_t) { on_input(); });
-  // Separate descriptors even for a socket: each has its own registration.
-  if (output_) {
-    loop_->watch(output_.get(), 0, [this](uint32_t events) {
-      // Errors are told whether asked for or not, and again for as long as they are there.
-      if ((events & (EPOLLERR | EPOLLHUP)) != 0) lose_output();
-      if (drain_output()) ready_();
-    });
-  }
-}
-
-void Console::accept_client() {
-  UniqueFd client(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  if (!client || input_) return;  // one client at a time: others are closed at once
-  output_.reset(::fcntl(client.get(), F_DUPFD_CLOEXEC, 3));
-  input_ = std::move(client);
-  {
-    const std::lock_guard guard(lock_);
-    discards_ = false;
-    output_wanted_ = false;
-  }
-  watch_streams();
-}
-
-// Input or output ended: of a socket wait for the next client, else go on without.
-void Console::drop_client() {
-  loop_->forget(input_.get());
-  input_.reset(-1);
-  if (kind_ != ConsoleConfig::Kind::kSocket) return;
-  loop_->forget(output_.get());
-  output_.reset(-1);
-  const std::lock_guard guard(lock_);
-  discards_ = true;
-  from_guest_.clear();
-  input_paused_ = false;
-}
-
-// Nobody will read any more, or nothing more fits: what the guest says is swallowed.
-void Console::lose_output() {
-  if (kind_ == ConsoleConfig::Kind::kSocket) return drop_client();
-  if (loop_ != nullptr) loop_->forget(output_.get());
-  output_.reset(-1);
-  const std::lock_guard guard(lock_);
-  discards_ = true;
-  from_guest_.clear();
-}
-
-void Console::on_input() {
-  std::array<uint8_t, kChunk> buffer;
-  const ssize_t count = ::read(input_.get(), buffer.data(), buffer.size());
-  if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  if (count <= 0) {
-    drop_client();
-    ready_();
-    return;
-  }
-  const std::span bytes(buffer.data(), static_cast<size_t>(count));
-  const auto escape = raw_ ? std::ranges::find(bytes, kEscape) : bytes.end();
-  {
-    const std::lock_guard guard(lock_);
-    to_guest_.insert(to_guest_.end(), bytes.begin(), escape);
-    if (to_guest_.size() >= kQueueLimit) {
-      input_paused_ = true;
-      loop_->modify(input_.get(), 0);
+Task<> Console::take_clients() {
+  runtime::Scope clients(co_await runtime::this_source());
+  for (;;) {
+    auto client = co_await listener_.accept();
+    if (!client) {  // cancelled, or out of descriptors for a while
+      const auto rested = co_await port_.sleep_for(kAcceptPause);
+      if (!rested) break;
+      continue;
     }
+    // One at a time: others are closed at once.
+    if (!has_client_) clients.spawn(serve_client(*std::move(client)));
   }
-  ready_();
-  if (escape != bytes.end()) quit_();
+  (void)co_await clients.join();
 }
 
-// A VP thread left bytes to write, or took bytes and made room.
-void Console::on_doorbell() {
-  doorbell_.drain();
-  {
-    const std::lock_guard guard(lock_);
-    if (input_paused_ && to_guest_.size() < kQueueLimit / 2) {
-      input_paused_ = false;
-      if (input_) loop_->modify(input_.get(), EPOLLIN);
+Task<> Console::serve_client(UniqueFd client) {
+  const auto stream = port_.associate(std::move(client));
+  if (!stream) co_return;
+  has_client_ = true;
+  set_listened(true);
+  runtime::Scope directions(co_await runtime::this_source());
+  directions.spawn(move_input(*stream));  // the end of one ends the other
+  directions.spawn(move_output(*stream));
+  (void)co_await directions.join();
+  set_listened(false);
+  has_client_ = false;
+}
+
+Task<> Console::give_input() {
+  (void)co_await move_input(input_);
+}
+
+// When nobody will read any more, or nothing more fits, what the guest says is swallowed.
+Task<> Console::give_output() {
+  (void)co_await move_output(output_);
+  set_listened(false);
+}
+
+Task<runtime::Result<>> Console::move_input(const Descriptor& input) {
+  std::array<std::byte, kChunk> buffer;
+  for (;;) {
+    RT_CO_TRY(co_await wait_for_room());
+    RT_CO_TRY_ASSIGN(const size_t count, co_await input.read(buffer));
+    if (count == 0) co_return runtime::failure(EPIPE);
+    take_input(std::span(buffer).first(count));
+  }
+}
+
+Task<runtime::Result<>> Console::move_output(const Descriptor& output) {
+  std::array<std::byte, kChunk> chunk;
+  for (;;) {
+    const size_t size = peek_output(chunk);
+    if (size == 0) {
+      RT_CO_TRY(co_await output_queued_.wait());
+      continue;
     }
+    RT_CO_TRY_ASSIGN(const size_t count, co_await output.write(std::span(chunk).first(size)));
+    wrote(count);
   }
-  if (drain_output()) ready_();
 }
 
-// Writes what can be written now. True: a refused put() would succeed now.
-bool Console::drain_output() {
-  while (output_) {
-    std::array<uint8_t, kChunk> chunk;
-    size_t size;
+Task<> Console::flush() {
+  const runtime::Instant deadline = runtime::after(port_.kernel().now(), kFlushTime);
+  (void)co_await runtime::with_deadline(deadline, wait_until_written());
+}
+
+Task<runtime::Result<>> Console::wait_until_written() {
+  while (!all_written()) RT_CO_TRY(co_await output_written_.wait());
+  co_return runtime::Result<>();
+}
+
+Task<runtime::Result<>> Console::wait_for_room() {
+  for (;;) {
     {
       const std::lock_guard guard(lock_);
-      size = std::min(from_guest_.size(), chunk.size());
-      std::copy_n(from_guest_.begin(), size, chunk.begin());
+      if (!input_paused_) break;
     }
-    if (size == 0) break;
-    // A shared description may block: ask first. One chunk fits where poll() says there is room.
-    pollfd room{output_.get(), POLLOUT, 0};
-    const bool writable = ::poll(&room, 1, 0) > 0;
-    const ssize_t written = writable ? ::write(output_.get(), chunk.data(), size) : -1;
-    if (written < 0 && (!writable || errno == EAGAIN || errno == EINTR)) {
-      set_output_wanted(true);
-      return false;
-    }
-    if (written < 0) {
-      lose_output();
-      break;
-    }
+    RT_CO_TRY(co_await input_room_.wait());
+  }
+  co_return runtime::Result<>();
+}
+
+// ---- the queues -------------------------------------------------------------------------------
+
+void Console::take_input(std::span<const std::byte> bytes) {
+  const auto escape = raw_ ? std::ranges::find(bytes, std::byte{kEscape}) : bytes.end();
+  {
     const std::lock_guard guard(lock_);
-    from_guest_.erase(from_guest_.begin(), from_guest_.begin() + written);
+    for (auto byte = bytes.begin(); byte != escape; ++byte)
+      to_guest_.push_back(std::to_integer<uint8_t>(*byte));
+    input_paused_ = to_guest_.size() >= kQueueLimit;
   }
-  if (output_) set_output_wanted(false);
+  events_.ready();
+  if (escape != bytes.end()) events_.quit();
+}
+
+size_t Console::peek_output(std::span<std::byte> chunk) {
   const std::lock_guard guard(lock_);
-  return std::exchange(room_wanted_, false);
+  const size_t size = std::min(from_guest_.size(), chunk.size());
+  for (size_t i = 0; i < size; ++i) chunk[i] = std::byte{from_guest_[i]};
+  return size;
 }
 
-void Console::set_output_wanted(bool wanted) {
-  if (std::exchange(output_wanted_, wanted) == wanted) return;
-  loop_->modify(output_.get(), wanted ? uint32_t{EPOLLOUT} : 0u);
-}
-
-void Console::flush() {
-  const auto deadline = std::chrono::steady_clock::now() + kFlushTime;
-  while (output_ && std::chrono::steady_clock::now() < deadline) {
-    drain_output();
-    {
-      const std::lock_guard guard(lock_);
-      if (from_guest_.empty()) return;
-    }
-    pollfd room{output_.get(), POLLOUT, 0};
-    ::poll(&room, 1, 50);
+void Console::wrote(size_t count) {
+  bool wanted;
+  {
+    const std::lock_guard guard(lock_);
+    from_guest_.erase(from_guest_.begin(), from_guest_.begin() + static_cast<ptrdiff_t>(count));
+    wanted = std::exchange(room_wanted_, false);
   }
+  output_written_.set();
+  if (wanted) events_.ready();
+}
+
+bool Console::all_written() {
+  const std::lock_guard guard(lock_);
+  return from_guest_.empty();
+}
+
+void Console::set_listened(bool listened) {
+  {
+    const std::lock_guard guard(lock_);
+    discards_ = !listened;
+    if (listened) return;
+    from_guest_.clear();
+  }
+  wrote(0);
 }
 
 bool Console::put(uint8_t byte) {
@@ -285,21 +300,22 @@ bool Console::put(uint8_t byte) {
     first = from_guest_.empty();
     from_guest_.push_back(byte);
   }
-  if (first) doorbell_.ring();
+  if (first) output_queued_.set();
   return true;
 }
 
 std::optional<uint8_t> Console::get() {
-  bool resume;
+  bool resumes;
   uint8_t byte;
   {
     const std::lock_guard guard(lock_);
     if (to_guest_.empty()) return std::nullopt;
     byte = to_guest_.front();
     to_guest_.pop_front();
-    resume = input_paused_ && to_guest_.size() == kQueueLimit / 2 - 1;
+    resumes = input_paused_ && to_guest_.size() < kQueueLimit / 2;
+    if (resumes) input_paused_ = false;
   }
-  if (resume) doorbell_.ring();
+  if (resumes) input_room_.set();
   return byte;
 }
 

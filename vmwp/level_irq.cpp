@@ -2,13 +2,14 @@
 #include "vmwp/level_irq.h"
 
 #include <fmt/format.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <span>
 #include <utility>
+
+#include "runtime/scope.h"
 
 namespace vmwp {
 namespace {
@@ -34,10 +35,23 @@ mshv_user_irq_entry entry_of(const chipset::InterruptMessage& message) {
   return entry;
 }
 
+runtime::Task<> listen(runtime::Port& port, int ended, uint8_t pin,
+                       const std::function<void(uint8_t)>& tell) {
+  const auto event = port.borrow(ended);
+  if (!event) co_return;
+  for (;;) {
+    uint64_t times;
+    const auto count = co_await event->read(std::as_writable_bytes(std::span(&times, 1)));
+    if (!count) co_return;
+    tell(pin);
+  }
+}
+
 }  // namespace
 
-LevelIrqs::LevelIrqs(Ioctl ioctl)
-    : ioctl_(std::move(ioctl)), epoll_(::epoll_create1(EPOLL_CLOEXEC)) {}
+LevelIrqs::LevelIrqs(Ioctl ioctl) : ioctl_(std::move(ioctl)) {
+  for (Pin& pin : pins_) pin.ended.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+}
 
 Result<> LevelIrqs::send(const chipset::InterruptMessage& message) {
   const std::lock_guard guard(lock_);
@@ -70,38 +84,26 @@ Result<> LevelIrqs::route(uint8_t number, const mshv_user_irq_entry& entry) {
 
 // After its route: the driver wants to see that it is a level's.
 Result<> LevelIrqs::open(uint8_t number) {
-  UniqueFd irq(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  UniqueFd ended(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  epoll_event event{};
-  event.events = EPOLLIN;
-  event.data.u64 = number;
-  if (!irq || !ended || ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, ended.get(), &event) < 0) {
-    return irq_failure("eventfd");
-  }
+  Pin& pin = pins_[number];
+  runtime::UniqueFd irq(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!irq || !pin.ended) return irq_failure("eventfd");
   mshv_user_irqfd request{};
   request.fd = irq.get();
-  request.resamplefd = ended.get();
+  request.resamplefd = pin.ended.get();
   request.gsi = number;
   request.flags = 1u << MSHV_IRQFD_BIT_RESAMPLE;
   if (ioctl_(MSHV_IRQFD, &request) < 0) return irq_failure("MSHV_IRQFD");
-  pins_[number].irq = std::move(irq);
-  pins_[number].ended = std::move(ended);
+  pin.irq = std::move(irq);
   return {};
 }
 
-std::vector<uint8_t> LevelIrqs::take() {
-  std::vector<uint8_t> ended;
-  std::array<epoll_event, chipset::IoApic::kPins> events;
-  const int count = ::epoll_wait(epoll_.get(), events.data(), events.size(), 0);
-  const std::lock_guard guard(lock_);
-  for (int i = 0; i < count; ++i) {
-    const Pin& pin = pins_[events[static_cast<size_t>(i)].data.u64];
-    uint64_t times;
-    if (::read(pin.ended.get(), &times, sizeof(times)) < 0) continue;
-    const auto vector = static_cast<uint8_t>(pin.route.data);
-    if (std::ranges::find(ended, vector) == ended.end()) ended.push_back(vector);
+runtime::Task<> LevelIrqs::serve(runtime::Port& port, std::function<void(uint8_t pin)> ended) {
+  runtime::Scope listeners(co_await runtime::this_source());
+  for (size_t i = 0; i < pins_.size(); ++i) {
+    if (pins_[i].ended)
+      listeners.spawn(listen(port, pins_[i].ended.get(), static_cast<uint8_t>(i), ended));
   }
-  return ended;
+  (void)co_await listeners.join();
 }
 
 }  // namespace vmwp

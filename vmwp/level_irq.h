@@ -8,12 +8,12 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
-#include <vector>
 
 #include "abi/root/mshv.h"
 #include "chipset/ioapic.h"
+#include "runtime/port.h"
+#include "runtime/task.h"
 #include "vmwp/failure.h"
-#include "vmwp/unique_fd.h"
 
 namespace vmwp {
 
@@ -26,15 +26,13 @@ class LevelIrqs {
 
   /// Sends the pin's interrupt. Any thread.
   Result<> send(const chipset::InterruptMessage& message);
-  /// Readable while take() has something to give.
-  int fd() const { return epoll_.get(); }
-  /// The vectors whose interrupts ended since the last call, each once.
-  std::vector<uint8_t> take();
+  /// Says which pins' interrupts have ended, until it is cancelled.
+  runtime::Task<> serve(runtime::Port& port, std::function<void(uint8_t pin)> ended);
 
  private:
   struct Pin {
-    UniqueFd irq;
-    UniqueFd ended;
+    runtime::UniqueFd irq;
+    runtime::UniqueFd ended;
     mshv_user_irq_entry route{};
     bool routed = false;
   };
@@ -43,8 +41,7 @@ class LevelIrqs {
   Result<> open(uint8_t number);
 
   Ioctl ioctl_;
-  UniqueFd epoll_;
-  std::mutex lock_;
+  std::mutex lock_;  // of what send() changes: the pins' routes and irqfds
   std::array<Pin, chipset::IoApic::kPins> pins_;
 };
 

@@ -16,12 +16,16 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
-#include <thread>
+#include <span>
 #include <utility>
 
+#include "runtime/scope.h"
 #include "vmwp/crash.h"
 
 namespace vmwp {
+
+using runtime::Task;
+
 namespace {
 
 constexpr uint64_t kFixedOverhead = 48 * kMiB;  // vmwp itself, VP state, the kernel's book-keeping
@@ -31,7 +35,7 @@ constexpr auto kShortestBoot =
     std::chrono::seconds(1);  // a guest that resets at once must not spin
 constexpr auto kMaxDetailLines = 64;
 
-UniqueFd watch_signals() {
+runtime::UniqueFd watch_signals() {
   sigset_t set;
   ::sigemptyset(&set);
   for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGPWR}) ::sigaddset(&set, signal);
@@ -41,7 +45,7 @@ UniqueFd watch_signals() {
   kick.sa_handler = [](int) {};
   ::sigaction(SIGUSR1, &kick, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
-  return UniqueFd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  return runtime::UniqueFd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
 // What this process may lock, as the kernel will count it.
@@ -52,6 +56,12 @@ uint64_t lock_limit() {
   if (known && (data[0].effective >> CAP_IPC_LOCK & 1) != 0) return UINT64_MAX;
   rlimit limit{};
   return ::getrlimit(RLIMIT_MEMLOCK, &limit) == 0 ? limit.rlim_cur : UINT64_MAX;
+}
+
+runtime::Instant instant(uint64_t monotonic_ns) {
+  constexpr auto kLast = static_cast<uint64_t>(runtime::kNever.time_since_epoch().count());
+  return runtime::Instant(
+      runtime::Nanoseconds(static_cast<int64_t>(std::min(monotonic_ns, kLast))));
 }
 
 const char* name_of_signal(uint32_t signal) {
@@ -74,6 +84,13 @@ uint64_t SystemClock::now() const {
 
 int64_t SystemClock::wall() const {
   return std::chrono::system_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
+}
+
+Result<std::unique_ptr<runtime::Port>> open_port(const std::string& name, Log& log) {
+  auto port = runtime::Port::create(
+      {.name = name, .log = [&log](std::string_view line) { log.line(line); }});
+  if (!port) return fail(fmt::format("I/O port: {}", port.error().message()));
+  return *std::move(port);
 }
 
 Result<BootPlan> plan_boot(const Config& config) {
@@ -120,37 +137,33 @@ Result<std::unique_ptr<Machine>> Machine::create(const Config& config, BootPlan 
   if (const auto shortage = lock_shortage(config.memory, lock_limit())) return fail(*shortage);
   auto log = Log::open(config.log, config.name);
   HV_PROPAGATE(log);
-  auto console = Console::open(config.console);
-  HV_PROPAGATE(console);
-  auto loop = EventLoop::create();
-  HV_PROPAGATE(loop);
-  UniqueFd signals = watch_signals();
+  // Signals are blocked before there is a thread that could take them.
+  runtime::UniqueFd signals = watch_signals();
   if (!signals) return fail(fmt::format("signals: {}", std::strerror(errno)));
-  std::unique_ptr<Machine> machine(new Machine(config, std::move(plan), *std::move(device),
-                                               *std::move(loop), *std::move(log),
-                                               *std::move(console), std::move(signals)));
+  auto port = open_port(config.name, **log);
+  HV_PROPAGATE(port);
+  auto seat = (*port)->take_seat();
+  if (!seat) return fail(fmt::format("I/O port: {}", seat.error().message()));
+  auto console = Console::open(config.console, **port);
+  HV_PROPAGATE(console);
+  auto descriptor = (*port)->associate(std::move(signals));
+  if (!descriptor) return fail(fmt::format("signals: {}", descriptor.error().message()));
+  std::unique_ptr<Machine> machine(
+      new Machine(config, std::move(plan),
+                  {*std::move(device), *std::move(log), *std::move(port),
+                   std::make_unique<runtime::Seat>(*std::move(seat)), *std::move(console),
+                   *std::move(descriptor)}));
   HV_PROPAGATE(machine->build());
   return machine;
 }
 
-Machine::Machine(const Config& config, BootPlan plan, UniqueFd device,
-                 std::unique_ptr<EventLoop> loop, std::unique_ptr<Log> log,
-                 std::unique_ptr<Console> console, UniqueFd signals)
+Machine::Machine(const Config& config, BootPlan plan, Parts parts)
     : config_(config),
       plan_(std::move(plan)),
-      device_(std::move(device)),
-      loop_(std::move(loop)),
-      log_(std::move(log)),
-      console_(std::move(console)),
-      signals_(std::move(signals)),
-      delivery_log_(clock_, kDeliveryLinesPerSecond) {
-  loop_->watch(signals_.get(), EPOLLIN, [this](uint32_t) { on_signal(); });
-  loop_->watch(timer_.fd(), EPOLLIN, [this](uint32_t) {
-    timer_.drain();
-    if (board_) board_->chipset->advance();
-    rearm_timer();
-  });
-}
+      parts_(std::move(parts)),
+      rescheduled_(*parts_.port),
+      delivery_log_(clock_, kDeliveryLinesPerSecond),
+      ended_(*parts_.port) {}
 
 Machine::~Machine() = default;
 
@@ -159,19 +172,19 @@ Result<> Machine::build() {
   HV_PROPAGATE(memory);
   write_firmware_tables(plan_.firmware, *memory);
   HV_PROPAGATE(load_linux(plan_.boot, plan_.layout, *memory));
-  auto partition = MshvPartition::create(device_, config_.vps, *memory);
+  auto partition = MshvPartition::create(parts_.device, config_.vps, *memory);
   HV_PROPAGATE(partition);
   HV_PROPAGATE((*partition)->set_registers(0, linux_entry_registers(plan_.layout)));
 
   auto board =
       std::make_unique<Board>(Board{*std::move(memory), *std::move(partition), nullptr, {}});
   board->chipset = std::make_unique<chipset::Chipset>(
-      clock_, battery_, *console_,
+      clock_, battery_, *parts_.console,
       chipset::Hooks{
           .deliver = [this](const chipset::InterruptMessage& message) { deliver(message); },
           .power_off = [this] { end({EndKind::kPoweredOff, {}, {}}); },
           .reset = [this] { end({EndKind::kReset, {}, {}}); },
-          .reschedule = [this] { rearm_timer(); },
+          .reschedule = [this] { rescheduled_.set(); },
           .log = guest_log(),
       });
   for (uint32_t i = 0; i < config_.vps; ++i) {
@@ -181,11 +194,6 @@ Result<> Machine::build() {
         [this](const Ending& crash) { return goes_on(crash); }));
   }
   board_ = std::move(board);
-  loop_->watch(board_->partition->level_irqs().fd(), EPOLLIN, [this](uint32_t) {
-    for (const uint8_t vector : board_->partition->level_irqs().take()) {
-      board_->chipset->end_of_interrupt(vector);
-    }
-  });
   ++boots_;
   return {};
 }
@@ -193,45 +201,93 @@ Result<> Machine::build() {
 // Lines that the guest causes would disturb its own console, if both are on the terminal.
 chipset::LogSink Machine::guest_log() {
   if (config_.log.empty() && config_.console.kind == ConsoleConfig::Kind::kTerminal) return {};
-  return [this](std::string_view line) { log_->line(line); };
+  return [this](std::string_view line) { parts_.log->line(line); };
 }
 
 Ending Machine::run() {
-  console_->attach(
-      *loop_, [this] { board_->chipset->console_ready(); },
-      [this] { end({EndKind::kKilled, "by Ctrl-] on the console", {}}); });
+  return runtime::block_on(*parts_.port, supervise());
+}
+
+Task<Ending> Machine::supervise() {
+  runtime::Scope services(co_await runtime::this_source());
+  services.spawn(serve_signals());
+  services.spawn(parts_.console->serve({
+      .ready =
+          [this] {
+            if (board_) board_->chipset->console_ready();
+          },
+      .quit = [this] { end({EndKind::kKilled, "by Ctrl-] on the console", {}}); },
+  }));
+  Ending ending = co_await run_boots();
+  services.cancel();
+  (void)co_await services.join();
+  co_return ending;
+}
+
+Task<Ending> Machine::run_boots() {
   for (;;) {
-    const auto started = std::chrono::steady_clock::now();
-    Ending ending = run_once();
-    console_->flush();
+    const runtime::Instant started = parts_.port->kernel().now();
+    Ending ending = co_await run_once();
+    co_await parts_.console->flush();
     const bool reset = ending.kind == EndKind::kReset;
     ending = with_guest_report(std::move(ending));
     log_detail(ending);
     const bool crashed = ending.kind == EndKind::kCrashed;
     if (!reset || config_.on_reset == OnReset::kStop ||
         (crashed && config_.on_crash == OnCrash::kStop)) {
-      return ending;
+      co_return ending;
     }
-    log_->line(fmt::format("the guest reset: starting again (boot {})", boots_ + 1));
-    loop_->forget(board_->partition->level_irqs().fd());
+    parts_.log->line(fmt::format("the guest reset: starting again (boot {})", boots_ + 1));
     board_.reset();
-    std::this_thread::sleep_until(started + kShortestBoot);
-    if (auto built = build(); !built) return {EndKind::kError, built.error().text, {}};
+    (void)co_await parts_.port->sleep_until(runtime::after(started, kShortestBoot));
+    if (auto built = build(); !built) co_return Ending{EndKind::kError, built.error().text, {}};
   }
 }
 
-Ending Machine::run_once() {
-  loop_->rearm();  // a VP may end before the loop runs
+// A VP, or a signal between two boots, may end it before it has begun.
+Task<Ending> Machine::run_once() {
   crash_logged_ = false;
   for (const auto& vp : board_->vps) vp->start();
   board_->chipset->console_ready();
-  rearm_timer();
-  loop_->run();
+  runtime::Scope services(co_await runtime::this_source());
+  services.spawn(keep_time());
+  services.spawn(board_->partition->level_irqs().serve(
+      *parts_.port, [this](uint8_t pin) { board_->chipset->end_of_interrupt(pin); }));
+  (void)co_await ended_.wait();
+  services.cancel();
+  (void)co_await services.join();
   for (const auto& vp : board_->vps) vp->request_stop();
   for (const auto& vp : board_->vps) vp->stop();
   const std::lock_guard guard(ending_lock_);
-  return std::exchange(ending_, std::nullopt)
-      .value_or(Ending{EndKind::kError, "the event loop ended by itself", {}});
+  co_return *std::exchange(ending_, std::nullopt);
+}
+
+// The chipset's timers, by one timer of the port.
+Task<> Machine::keep_time() {
+  const auto rescheduled = [](runtime::Signal& signal) -> Task<runtime::Result<>> {
+    co_return co_await signal.wait();
+  };
+  for (;;) {
+    board_->chipset->advance();
+    const runtime::Instant next = instant(board_->chipset->next_event());
+    const auto changed = co_await runtime::with_deadline(next, rescheduled(rescheduled_));
+    if (!changed && changed.error() != runtime::system_error(ETIMEDOUT)) co_return;
+  }
+}
+
+Task<> Machine::serve_signals() {
+  signalfd_siginfo info{};
+  for (;;) {
+    const auto count = co_await parts_.signals.read(std::as_writable_bytes(std::span(&info, 1)));
+    if (!count) co_return;
+    if (*count == sizeof(info)) act_on(info.ssi_signo);
+  }
+}
+
+void Machine::act_on(uint32_t signal) {
+  if (signal != SIGPWR)
+    return end({EndKind::kKilled, fmt::format("by {}", name_of_signal(signal)), {}});
+  if (board_) board_->chipset->press_power_button();
 }
 
 // From any thread: the first ending counts.
@@ -241,15 +297,17 @@ void Machine::end(Ending ending) {
     if (ending_) return;
     ending_ = std::move(ending);
   }
-  for (const auto& vp : board_->vps) vp->request_stop();
-  loop_->stop();
+  if (board_) {
+    for (const auto& vp : board_->vps) vp->request_stop();
+  }
+  ended_.set();
 }
 
 // From a VP's thread, at the guest's report of a panic: does the VM run on? Logged once a boot.
 bool Machine::goes_on(const Ending& crash) {
   if (config_.on_crash == OnCrash::kStop) return false;
   if (crash_logged_.exchange(true)) return true;
-  log_->line("the guest reports a panic: " + crash.text);
+  parts_.log->line("the guest reports a panic: " + crash.text);
   log_detail(crash);
   return true;
 }
@@ -269,25 +327,11 @@ Ending Machine::with_guest_report(Ending ending) {
   return ending;
 }
 
-// The timer is set under a lock of its own, so that the last to ask also sets it last.
-void Machine::rearm_timer() {
-  if (!board_) return;
-  const std::lock_guard guard(timer_lock_);
-  timer_.arm(board_->chipset->next_event());
-}
-
-void Machine::on_signal() {
-  signalfd_siginfo info{};
-  if (::read(signals_.get(), &info, sizeof(info)) != sizeof(info)) return;
-  if (info.ssi_signo == SIGPWR) return board_->chipset->press_power_button();
-  end({EndKind::kKilled, fmt::format("by {}", name_of_signal(info.ssi_signo)), {}});
-}
-
 void Machine::deliver(const chipset::InterruptMessage& message) {
   const auto sent = board_->partition->assert_interrupt(message);
   if (!sent && delivery_log_.allow()) {
-    log_->line(fmt::format("interrupt {:#x} to {:#x} is lost: {}", message.vector,
-                           message.destination, sent.error().text));
+    parts_.log->line(fmt::format("interrupt {:#x} to {:#x} is lost: {}", message.vector,
+                                 message.destination, sent.error().text));
   }
 }
 
@@ -295,7 +339,7 @@ void Machine::log_detail(const Ending& ending) {
   std::string_view rest = ending.detail;
   for (int i = 0; i < kMaxDetailLines && !rest.empty(); ++i) {
     const size_t end = std::min(rest.find('\n'), rest.size());
-    log_->line(rest.substr(0, end));
+    parts_.log->line(rest.substr(0, end));
     rest.remove_prefix(std::min(end + 1, rest.size()));
   }
 }

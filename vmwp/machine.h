@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// One VM from its files to its end: builds partition, memory, chipset and VPs, runs the event loop,
-// takes everything down; a reset builds it anew in place. Owned and run by the main thread.
+// One VM from its files to its end: builds partition, memory, chipset and VPs, serves them on the
+// I/O runtime, takes everything down; a reset builds it anew in place. Owned by the main thread,
+// which alone has a seat at the port.
 #pragma once
 
 #include <atomic>
@@ -12,10 +13,11 @@
 #include <vector>
 
 #include "chipset/chipset.h"
+#include "runtime/port.h"
+#include "runtime/task.h"
 #include "vmwp/acpi.h"
 #include "vmwp/config.h"
 #include "vmwp/console.h"
-#include "vmwp/event_loop.h"
 #include "vmwp/failure.h"
 #include "vmwp/guest_memory.h"
 #include "vmwp/loader_linux.h"
@@ -25,7 +27,7 @@
 
 namespace vmwp {
 
-/// The operating system's clocks; now() is CLOCK_MONOTONIC, which Timer also counts in.
+/// The operating system's clocks; now() is CLOCK_MONOTONIC, as runtime::Instant.
 class SystemClock final : public chipset::Clock {
  public:
   uint64_t now() const override;
@@ -38,6 +40,9 @@ struct BootPlan {
   LinuxLayout layout;
   FirmwareTables firmware;
 };
+
+/// The VM's port; what it has to say goes to the log.
+Result<std::unique_ptr<runtime::Port>> open_port(const std::string& name, Log& log);
 
 /// Checks kernel, initrd and command line against the configuration. Errors are bad input.
 Result<BootPlan> plan_boot(const Config& config);
@@ -65,35 +70,43 @@ class Machine {
     std::vector<std::unique_ptr<Vp>> vps;
   };
 
-  Machine(const Config& config, BootPlan plan, UniqueFd device, std::unique_ptr<EventLoop> loop,
-          std::unique_ptr<Log> log, std::unique_ptr<Console> console, UniqueFd signals);
+  /// What a machine is made of before anything is built.
+  struct Parts {
+    runtime::UniqueFd device;
+    std::unique_ptr<Log> log;
+    std::unique_ptr<runtime::Port> port;
+    std::unique_ptr<runtime::Seat> seat;
+    std::unique_ptr<Console> console;
+    runtime::Descriptor signals;
+  };
+
+  Machine(const Config& config, BootPlan plan, Parts parts);
 
   Result<> build();
   chipset::LogSink guest_log();
-  Ending run_once();
+  runtime::Task<Ending> supervise();
+  runtime::Task<Ending> run_boots();
+  runtime::Task<Ending> run_once();
+  runtime::Task<> keep_time();
+  runtime::Task<> serve_signals();
+  void act_on(uint32_t signal);
   void end(Ending ending);
   bool goes_on(const Ending& crash);
-  void rearm_timer();
-  void on_signal();
   void deliver(const chipset::InterruptMessage& message);
   Ending with_guest_report(Ending ending);
   void log_detail(const Ending& ending);
 
   Config config_;
   BootPlan plan_;
-  UniqueFd device_;
   SystemClock clock_;
-  std::unique_ptr<EventLoop> loop_;
-  std::unique_ptr<Log> log_;
-  std::unique_ptr<Console> console_;
-  UniqueFd signals_;
-  Timer timer_;
-  std::mutex timer_lock_;
+  Parts parts_;
+  runtime::Signal rescheduled_;  // the chipset's next event is another one
   chipset::RateLimit delivery_log_;
   chipset::Rtc::Battery battery_;
   std::unique_ptr<Board> board_;
   uint32_t boots_ = 0;
 
+  runtime::Signal ended_;
   std::mutex ending_lock_;
   std::optional<Ending> ending_;
   std::atomic<bool> crash_logged_ = false;  // of this boot

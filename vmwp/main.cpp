@@ -78,6 +78,16 @@ Result<Report> run(const Config& config) {
   return report_of(ending, (*machine)->boots());
 }
 
+Result<> check(const Config& config) {
+  HV_PROPAGATE(plan_boot(config));
+  auto log = Log::open(config.log, config.name);
+  HV_PROPAGATE(log);
+  auto port = open_port(config.name, **log);
+  HV_PROPAGATE(port);
+  HV_PROPAGATE(Console::open(config.console, **port));
+  return {};
+}
+
 Result<Report> act(const Request& request) {
   switch (request.action) {
     case Request::Action::kPrint:
@@ -89,9 +99,7 @@ Result<Report> act(const Request& request) {
       return Report{ExitStatus::kPoweredOff, "dumped",
                     "tables written to " + request.dump_directory};
     case Request::Action::kCheck:
-      HV_PROPAGATE(plan_boot(request.config));
-      HV_PROPAGATE(Log::open(request.config.log, request.config.name));
-      HV_PROPAGATE(Console::open(request.config.console));
+      HV_PROPAGATE(check(request.config));
       return Report{ExitStatus::kPoweredOff, "checked", "the configuration is good"};
     case Request::Action::kRun:
       break;

@@ -96,19 +96,20 @@ HvInterruptType to_interrupt_type(chipset::DeliveryMode mode) {
 
 }  // namespace
 
-Result<UniqueFd> open_mshv(const std::string& path) {
-  UniqueFd device(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+Result<runtime::UniqueFd> open_mshv(const std::string& path) {
+  runtime::UniqueFd device(::open(path.c_str(), O_RDWR | O_CLOEXEC));
   if (!device) return device_failure(path, errno);
   return device;
 }
 
-Result<std::unique_ptr<MshvPartition>> MshvPartition::create(const UniqueFd& device, uint32_t vps,
+Result<std::unique_ptr<MshvPartition>> MshvPartition::create(const runtime::UniqueFd& device,
+                                                             uint32_t vps,
                                                              const GuestMemory& memory) {
   mshv_create_partition create{};
   create.pt_flags =
       1u << MSHV_PT_BIT_LAPIC | 1u << MSHV_PT_BIT_X2APIC | 1u << MSHV_PT_BIT_GPA_SUPER_PAGES;
   create.pt_isolation = MSHV_PT_ISOLATION_NONE;
-  UniqueFd fd(::ioctl(device.get(), MSHV_CREATE_PARTITION, &create));
+  runtime::UniqueFd fd(::ioctl(device.get(), MSHV_CREATE_PARTITION, &create));
   if (!fd) return call_failure("create a partition");
   std::unique_ptr<MshvPartition> self(new MshvPartition(std::move(fd)));
   HV_PROPAGATE(self->set_property(HvPartitionPropertyCode::HvPartitionPropertySyntheticProcFeatures,
@@ -127,7 +128,7 @@ Result<std::unique_ptr<MshvPartition>> MshvPartition::create(const UniqueFd& dev
   return self;
 }
 
-MshvPartition::MshvPartition(UniqueFd partition)
+MshvPartition::MshvPartition(runtime::UniqueFd partition)
     : partition_(std::move(partition)),
       level_irqs_([fd = partition_.get()](unsigned long request, void* argument) {
         return ::ioctl(fd, request, argument);

@@ -15,10 +15,10 @@
 #include "abi/tlfs/partition.h"
 #include "abi/tlfs/registers.h"
 #include "chipset/ioapic.h"
+#include "runtime/unique_fd.h"
 #include "vmwp/failure.h"
 #include "vmwp/guest_memory.h"
 #include "vmwp/level_irq.h"
-#include "vmwp/unique_fd.h"
 
 namespace vmwp {
 
@@ -54,13 +54,13 @@ class VpControl {
 inline constexpr const char* kMshvDevice = "/dev/mshv";
 
 /// Opens the driver's device. Errors say what to do about them.
-Result<UniqueFd> open_mshv(const std::string& path = kMshvDevice);
+Result<runtime::UniqueFd> open_mshv(const std::string& path = kMshvDevice);
 
 class MshvPartition final : public VpControl {
  public:
   /// Creates and initializes a partition with `vps` VPs and maps `memory`, which must outlive it.
-  static Result<std::unique_ptr<MshvPartition>> create(const UniqueFd& device, uint32_t vps,
-                                                       const GuestMemory& memory);
+  static Result<std::unique_ptr<MshvPartition>> create(const runtime::UniqueFd& device,
+                                                       uint32_t vps, const GuestMemory& memory);
 
   Result<RunOutcome> run(uint32_t vp, hv::abi::HvMessage& message) override;
   Result<> set_registers(uint32_t vp, std::span<const hv::abi::HvRegisterAssoc> registers) override;
@@ -73,14 +73,14 @@ class MshvPartition final : public VpControl {
   LevelIrqs& level_irqs() { return level_irqs_; }
 
  private:
-  explicit MshvPartition(UniqueFd partition);
+  explicit MshvPartition(runtime::UniqueFd partition);
   Result<> set_property(hv::abi::HvPartitionPropertyCode code, uint64_t value);
   Result<> map(const GuestMemory& memory);
   void report_crashes();
 
-  UniqueFd partition_;
+  runtime::UniqueFd partition_;
   LevelIrqs level_irqs_;
-  std::vector<UniqueFd> vps_;
+  std::vector<runtime::UniqueFd> vps_;
 };
 
 }  // namespace vmwp

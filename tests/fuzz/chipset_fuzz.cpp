@@ -68,7 +68,7 @@ uint64_t pick_address(Input& input) {
   return IoApic::kBase + kOffsets[choice % kOffsets.size()] + choice / 64;
 }
 
-// What the event loop does, for `ns` of guest time.
+// What vmwp does, for `ns` of guest time.
 void pass(Chipset& chipset, FakeClock& clock, uint64_t ns) {
   constexpr unsigned kMostEventsPerSecond = 25'000;
   const uint64_t end = clock.now() + ns;
@@ -119,7 +119,7 @@ void step(Chipset& chipset, FakeClock& clock, Peer& peer, Input& input) {
       break;
     default:
       action & 0x80 ? chipset.press_power_button()
-                    : chipset.end_of_interrupt(static_cast<uint8_t>(input.take(1)));
+                    : chipset.end_of_interrupt(static_cast<unsigned>(input.take(1)));
       break;
   }
 }

@@ -70,7 +70,7 @@ TEST_F(ChipsetTest, PowerButtonReachesPin9AndWaitsForEoi) {
   chipset_.write_port(0x602, 2, 0x100);
   chipset_.press_power_button();
   EXPECT_EQ(vectors_, std::vector<uint8_t>{0x29});
-  chipset_.end_of_interrupt(0x29);
+  chipset_.end_of_interrupt(9);
   EXPECT_EQ(vectors_.size(), 2u);
 }
 

@@ -69,9 +69,11 @@ TEST_F(IoApicTest, LevelWaitsForEoi) {
   apic_.set_pin(9, false);
   apic_.set_pin(9, true);
   EXPECT_EQ(sent_.size(), 1u);  // in service
-  apic_.end_of_interrupt(0x30);
-  EXPECT_EQ(sent_.size(), 1u);  // another's vector
-  apic_.end_of_interrupt(0x29);
+  apic_.end_of_interrupt(10);
+  apic_.end_of_interrupt(IoApic::kPins);
+  apic_.write_mmio(0x40, 4, 0x30);
+  EXPECT_EQ(sent_.size(), 1u);  // another's
+  apic_.end_of_interrupt(9);
   EXPECT_EQ(sent_.size(), 2u);  // still asserted
   apic_.set_pin(9, false);
   apic_.write_mmio(0x40, 4, 0x29);  // the EOI register does the same

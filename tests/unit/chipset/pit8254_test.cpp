@@ -23,7 +23,7 @@ class PitTest : public ::testing::Test {
     return static_cast<uint16_t>(low | in(port) << 8);
   }
   void pass_ticks(uint64_t ticks) { clock_.pass(ticks_to_ns(ticks, Pit8254::kFrequency)); }
-  /// Lets time go from event to event, as the event loop does, for `ns`.
+  /// Lets time go from event to event, as vmwp does, for `ns`.
   unsigned run(uint64_t ns) {
     const uint64_t end = clock_.now() + ns;
     unsigned events = 0;

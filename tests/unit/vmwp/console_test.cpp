@@ -9,18 +9,49 @@
 #include <sys/wait.h>
 #include <termios.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <memory>
+#include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 
-#include "tests/unit/vmwp/busy.h"
+#include "runtime/scope.h"
 
 namespace vmwp {
 namespace {
+
+/// Serves a console on a thread of the port, until it goes.
+class Serving {
+ public:
+  Serving(runtime::Port& port, Console& console, Console::Events events)
+      : port_(port), threads_(*runtime::IoThreads::start(port, 1)), scope_(port) {
+    scope_.spawn(console.serve(std::move(events)));
+  }
+  ~Serving() {
+    scope_.cancel();
+    (void)runtime::block_on(port_, scope_.join());
+  }
+
+ private:
+  runtime::Port& port_;
+  runtime::IoThreads threads_;
+  runtime::Scope scope_;
+};
+
+runtime::Task<> wait_for(runtime::Signal& signal) {
+  (void)co_await signal.wait();
+}
+
+std::unique_ptr<runtime::Port> make_port() {
+  return *runtime::Port::create({.name = "console"});
+}
 
 std::string temp_path(const char* name) {
   return ::testing::TempDir() + name + std::to_string(::getpid());
@@ -50,11 +81,11 @@ std::string read_some(int fd) {
 TEST(ConsoleTest, FileGetsTheOutput) {
   const std::string path = temp_path("vmwp_console_file");
   {
-    auto loop = *EventLoop::create();
-    auto console = *Console::open({ConsoleConfig::Kind::kFile, path});
-    console->attach(*loop, [] {}, [] {});
+    const auto port = make_port();
+    const auto console = *Console::open({ConsoleConfig::Kind::kFile, path}, *port);
+    const Serving serving(*port, *console, {[] {}, [] {}});
     say(*console, "to a file");
-    console->flush();
+    runtime::block_on(*port, console->flush());
   }
   std::ifstream file(path);
   EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}), "to a file");
@@ -62,27 +93,22 @@ TEST(ConsoleTest, FileGetsTheOutput) {
 }
 
 TEST(ConsoleTest, NoneSwallows) {
-  auto console = *Console::open({ConsoleConfig::Kind::kNone, {}});
+  const auto port = make_port();
+  const auto console = *Console::open({ConsoleConfig::Kind::kNone, {}}, *port);
   for (int i = 0; i < 200'000; ++i) ASSERT_TRUE(console->put('x'));
   EXPECT_EQ(console->get(), std::nullopt);
 }
 
 TEST(ConsoleTest, SocketCarriesBothWaysAndWelcomesTheNextClient) {
   const std::string path = temp_path("vmwp_console_socket");
-  auto loop = *EventLoop::create();
-  auto console = *Console::open({ConsoleConfig::Kind::kSocket, path});
+  const auto port = make_port();
+  auto console = *Console::open({ConsoleConfig::Kind::kSocket, path}, *port);
   std::string received;
-  console->attach(
-      *loop,
-      [&] {
-        while (const auto byte = console->get()) received += static_cast<char>(*byte);
-        if (received.ends_with("\n")) {
-          say(*console, received);
-          received.clear();
-        }
-      },
-      [] {});
-  std::thread runner([&] { loop->run(); });
+  const auto echo = [&] {
+    while (const auto byte = console->get()) received += static_cast<char>(*byte);
+    if (received.ends_with("\n")) say(*console, std::exchange(received, {}));
+  };
+  std::optional<Serving> serving(std::in_place, *port, *console, Console::Events{echo, [] {}});
   for (const std::string text : {"hello\n", "again\n"}) {
     const int client = connect_to(path);
     ASSERT_GE(client, 0);
@@ -91,18 +117,18 @@ TEST(ConsoleTest, SocketCarriesBothWaysAndWelcomesTheNextClient) {
     ::close(client);
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
-  loop->stop();
-  runner.join();
-  EXPECT_FALSE(Console::open({ConsoleConfig::Kind::kSocket, path}).has_value());  // in use
+  EXPECT_FALSE(Console::open({ConsoleConfig::Kind::kSocket, path}, *port).has_value());  // in use
+  serving.reset();
   console.reset();
   EXPECT_NE(::access(path.c_str(), F_OK), 0);
 }
 
 TEST(ConsoleTest, ExactComplaints) {
+  const auto port = make_port();
   EXPECT_EQ(
-      Console::open({ConsoleConfig::Kind::kFile, "/nonexistent/x"}).error().text,
+      Console::open({ConsoleConfig::Kind::kFile, "/nonexistent/x"}, *port).error().text,
       "console file:/nonexistent/x: No such file or directory; accepted: a file to append to");
-  EXPECT_EQ(Console::open({ConsoleConfig::Kind::kSocket, "/dev/null"}).error().text,
+  EXPECT_EQ(Console::open({ConsoleConfig::Kind::kSocket, "/dev/null"}, *port).error().text,
             "console unix:/dev/null: exists and is no socket; accepted: a path in a writable "
             "directory where no program listens");
 }
@@ -132,15 +158,17 @@ bool is_raw(int controller) {
 TEST(ConsoleTest, TerminalIsRawUntilTheEscapeAndRestoredAfter) {
   int controller;
   const pid_t child = on_terminal(controller, [] {
-    auto loop = *EventLoop::create();
-    auto console = *Console::open({ConsoleConfig::Kind::kTerminal, {}});
-    EventLoop* running = loop.get();
-    console->attach(*loop, [] {}, [running] { running->stop(); });
-    say(*console, "ready");
-    loop->run();
-    while (const auto byte = console->get())
-      say(*console, {reinterpret_cast<const char*>(&*byte), 1});
-    console->flush();
+    const auto port = make_port();
+    auto console = *Console::open({ConsoleConfig::Kind::kTerminal, {}}, *port);
+    {
+      runtime::Signal left(*port);
+      const Serving serving(*port, *console, {[] {}, [&left] { left.set(); }});
+      say(*console, "ready");
+      runtime::block_on(*port, wait_for(left));
+      while (const auto byte = console->get())
+        say(*console, {reinterpret_cast<const char*>(&*byte), 1});
+      runtime::block_on(*port, console->flush());
+    }
     console.reset();
   });
   std::string seen;
@@ -159,6 +187,27 @@ TEST(ConsoleTest, TerminalIsRawUntilTheEscapeAndRestoredAfter) {
   ::close(controller);
 }
 
+/// The part of that time in which this process had a processor.
+double busy_part(std::chrono::nanoseconds time) {
+  const auto used = [] {
+    timespec now{};
+    ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return static_cast<double>(now.tv_sec) * 1e9 + static_cast<double>(now.tv_nsec);
+  };
+  const double before = used();
+  std::this_thread::sleep_for(time);
+  return (used() - before) / static_cast<double>(time.count());
+}
+
+template <class Condition>
+bool comes_true(Condition condition) {
+  for (int i = 0; i < 30'000; ++i) {
+    if (condition()) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return false;
+}
+
 // In a child whose standard output is a pipe that nobody reads any more: no spinning, and what the
 // guest says is swallowed. 0, or where it went wrong.
 int lose_the_reader(bool full) {
@@ -168,17 +217,18 @@ int lose_the_reader(bool full) {
   ::dup2(ends[1], 1);
   ::close(ends[1]);
   ::signal(SIGPIPE, SIG_IGN);
-  auto loop = *EventLoop::create();
-  auto console = *Console::open({ConsoleConfig::Kind::kTerminal, {}});
-  bool woken = false;
-  console->attach(*loop, [&] { woken = true; }, [] {});
+  const auto port = make_port();
+  const auto console = *Console::open({ConsoleConfig::Kind::kTerminal, {}}, *port);
+  std::atomic<bool> woken = false;
+  const Serving serving(*port, *console, {[&] { woken = true; }, [] {}});
   while (full && console->put('x')) {
   }
   ::close(ends[0]);
-  if (busy_part(*loop, std::chrono::milliseconds(200)) > 0.5) return 2;
-  if (full && !woken) return 3;  // the byte that was refused must be asked for again
+  if (busy_part(std::chrono::milliseconds(200)) > 0.5) return 2;
+  // The byte that was refused must be asked for again.
+  if (full && !comes_true([&] { return woken.load(); })) return 3;
   for (int i = 0; i < 200'000; ++i) {
-    if (!console->put('x')) return 4;
+    if (!comes_true([&] { return console->put('x'); })) return 4;
   }
   return 0;
 }
@@ -196,11 +246,11 @@ TEST(ConsoleTest, OutputThatNobodyReadsIsGivenUp) {
 TEST(ConsoleTest, TerminalIsRestoredByAFatalSignal) {
   int controller;
   const pid_t child = on_terminal(controller, [] {
-    auto loop = *EventLoop::create();
-    auto console = *Console::open({ConsoleConfig::Kind::kTerminal, {}});
-    console->attach(*loop, [] {}, [] {});
+    const auto port = make_port();
+    const auto console = *Console::open({ConsoleConfig::Kind::kTerminal, {}}, *port);
+    const Serving serving(*port, *console, {[] {}, [] {}});
     say(*console, "raw");
-    console->flush();
+    runtime::block_on(*port, console->flush());
     ::raise(SIGABRT);
   });
   EXPECT_EQ(read_some(controller), "raw");
