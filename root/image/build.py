@@ -31,6 +31,9 @@ SIZE_MB = 900
 EXCLUDED = ["/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*",
             "/usr/share/lintian/*", "/usr/share/bash-completion/*", "/usr/lib/udev/hwdb.bin",
             "/usr/lib/udev/hwdb.d/*"]
+# Of the build folder's programs, those that run in the root partition.
+PROGRAMS_IN_ROOT = {"vmwp/vmwp": "/usr/sbin/vmwp",
+                    "tests/runtime_tests": "/usr/lib/partita/runtime_tests"}
 MASKED_UNITS = ["apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer",
                 "e2scrub_all.timer", "e2scrub_reap.service", "fstrim.timer",
                 "systemd-tmpfiles-clean.timer", "systemd-pstore.service",
@@ -340,8 +343,8 @@ def assemble(base, base_key, kernel, release, driver, guests, services):
             install(path, tree, "/usr/share/partita/guests/" + os.path.relpath(path, guests))
         install(f"{kernel}/boot/vmlinuz-{release}", tree, "/boot/vmlinuz")
         install(f"{OUT}/initrd", tree, "/boot/initrd")
-        for path in services:
-            install(path, tree, "/usr/sbin/" + os.path.basename(path))
+        for path, place_in_root in services.items():
+            install(path, tree, place_in_root)
             check_libraries(path, tree)
         for name, path in tools.items():
             install(path, tree, "/usr/lib/partita/" + name)
@@ -415,12 +418,12 @@ def place(source, target):
 
 
 def find_services(folder):
-    """The programs of ours that run in the root partition."""
-    found = []
-    for name in ("vmwp/vmwp",):
+    """The programs of ours that run in the root partition, each with its place there."""
+    found = {}
+    for name, place in PROGRAMS_IN_ROOT.items():
         path = os.path.join(folder, name)
         if os.path.exists(path):
-            found.append(path)
+            found[path] = place
         else:
             say(f"{os.path.relpath(path, REPO)} is not built: the disk goes without it")
     return found
@@ -447,7 +450,7 @@ def main():
     guests = build_guests(kernels)
     base, base_key = build_base()
     driver = None if "driver" in arguments.without else build_driver(release)
-    services = [] if "vmwp" in arguments.without else find_services(arguments.services)
+    services = {} if "vmwp" in arguments.without else find_services(arguments.services)
     assemble(base, base_key, kernel, release, driver, guests, services)
 
 
