@@ -10,11 +10,15 @@
 #include <array>
 #include <cstring>
 #include <fstream>
+#include <numeric>
+#include <semaphore>
 #include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "runtime/fork.h"
+#include "runtime/pool.h"
 #include "runtime/scope.h"
 #include "tests/unit/runtime/port_fixture.h"
 
@@ -170,6 +174,51 @@ TEST(GuideTest, TakesPackets) {
     }
   }
   EXPECT_EQ(reads, 1);
+}
+
+// ---- The pool ----------------------------------------------------------------------------------
+
+Result<> sum_in_a_pool(std::array<std::atomic<int>, 8>& sums) {
+  RT_TRY_ASSIGN(const std::unique_ptr<ThreadPool> pool,
+                ThreadPool::create({.name = "checksums", .concurrency = 2}));
+  CleanupGroup vm(*pool);
+  for (std::atomic<int>& sum : sums) vm.post([&sum] { sum = 1; });
+  vm.wait();
+  vm.close();
+  vm.post([] { ADD_FAILURE(); });  // dropped: the group is closed
+  return {};
+}
+
+TEST(GuideTest, AGroupRunsAndCloses) {
+  std::array<std::atomic<int>, 8> sums{};
+  ASSERT_TRUE(sum_in_a_pool(sums));
+  for (const std::atomic<int>& sum : sums) EXPECT_EQ(sum, 1);
+}
+
+void wait_for_timer(ThreadPool& pool, CleanupGroup& group) {
+  std::binary_semaphore late(0);
+  PoolTimer timer(group, [&late] { late.release(); });
+  timer.arm(pool.kernel().now() + 1ms, {.tolerance = 1ms});
+  late.acquire();
+}
+
+uint64_t sum_of(std::span<const uint32_t> numbers) {
+  if (numbers.size() < 1024) return std::accumulate(numbers.begin(), numbers.end(), uint64_t{0});
+  uint64_t right = 0;
+  Fork fork([&] { right = sum_of(numbers.subspan(numbers.size() / 2)); });
+  const uint64_t left = sum_of(numbers.first(numbers.size() / 2));
+  fork.join();
+  return left + right;
+}
+
+TEST(GuideTest, TimersAndForks) {
+  const auto pool = *ThreadPool::create({.name = "guide"});
+  wait_for_timer(*pool, pool->group());
+  std::vector<uint32_t> numbers(100'000);
+  std::iota(numbers.begin(), numbers.end(), 0u);
+  uint64_t sum = 0;
+  EXPECT_TRUE(run(pool->group(), [&] { sum = sum_of(numbers); }));
+  EXPECT_EQ(sum, uint64_t{100'000} * 99'999 / 2);
 }
 
 std::string without_indentation(std::istream& stream) {
