@@ -17,8 +17,9 @@ run: image ## boot the platform and one guest in QEMU (ONCE=1: no terminal, tran
 test: build-asan build-gcc image build/all/CTestTestfile.cmake ## every build, unit tests, checks, boots; CTest's summary
 	$(CTEST) -j $(JOBS)
 
-bench: image ## instruction counts and times, beside the same kernel bare and beside KVM
+bench: image ## instruction counts beside bare Linux and KVM; the I/O runtime beside its peers
 	@tests/boot/bench.py
+	@tests/bench/runtime.py
 
 soak: build-asan build-gcc image build/all/CTestTestfile.cmake ## everything of "test" and everything slow (hours)
 	$(CTEST) -j $(JOBS) -C soak

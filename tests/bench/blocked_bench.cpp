@@ -64,11 +64,14 @@ int main(int argc, char** argv) {
   std::this_thread::sleep_for(kTime);
   const bench::Usage usage = meter.read();
   const uint64_t ran = count() - before;
+  const PoolCounters counters = pool->counters();
   g_stop = true;
   pool->group().wait();
   bench::Line("blocked", name)
       .add(usage)
       .add("items_per_second", static_cast<double>(ran) / usage.seconds)
-      .add("stand_ins", pool->counters().stand_ins)
+      .add("stand_ins", counters.stand_ins)
+      .add("workers", counters.workers)
+      .add("parked", counters.parked)
       .print();
 }
