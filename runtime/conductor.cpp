@@ -168,7 +168,7 @@ void Conductor::clock_was_set() {
   drain(kernel_, clock_.get());
   // Should it fail, timers of the wall clock are no longer early or late by a change's amount only
   // if they are armed after it; there is nothing better to do.
-  static_cast<void>(watch_clock());
+  [[maybe_unused]] const Result<> watched = watch_clock();
   for (ThreadPool* const pool : pools_) pool->clock_was_set();
 }
 

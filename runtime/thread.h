@@ -17,7 +17,7 @@
 namespace runtime {
 
 template <class Body>
-Result<std::jthread> start_thread(std::string name, Body body) {
+Result<std::jthread> start_thread(const std::string& name, Body body) {
   sigset_t all;
   sigset_t before;
   sigfillset(&all);

@@ -78,8 +78,7 @@ class Closure final : public WorkItem {
   }
 
  private:
-  template <class Callable>
-  explicit Closure(Callable&& body) : WorkItem(turn), body_(std::forward<Callable>(body)) {}
+  explicit Closure(Body body) : WorkItem(turn), body_(std::move(body)) {}
 
   static void turn(WorkItem& item, Turn turn) noexcept {
     auto* const self = static_cast<Closure*>(&item);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// The echo server on Asio, with its epoll reactor; echo_asio_uring_bench.cpp compiles the same with
-// its io_uring. Epoll has no file operation in Asio, so the cached block is read in place; with
+// The echo server on Asio, with its epoll reactor; echo_asio_uring_bench is the same with its
+// io_uring. Epoll has no file operation in Asio, so the cached block is read in place; with
 // io_uring it is Asio's own file object, or in place with the argument "inline".
 #include <asio.hpp>
 
 #include <cstring>
+#include <exception>
 #include <memory>
 
 #include "tests/bench/echo.h"
@@ -69,7 +70,7 @@ void accept(tcp::acceptor& acceptor) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   asio::io_context context(1);
   g_fd = echo::open_file();
 #if defined(ASIO_HAS_FILE)
@@ -82,4 +83,6 @@ int main(int argc, char** argv) {
   tcp::acceptor acceptor(context, tcp::v4(), echo::listen_and_tell());
   accept(acceptor);
   context.run();
+} catch (const std::exception& error) {
+  echo::die(error.what());
 }

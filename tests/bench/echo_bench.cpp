@@ -68,6 +68,7 @@ class Server {
       pin(0);
       const std::string program = folder / contender.command[0];
       std::vector<char*> arguments;
+      arguments.reserve(contender.command.size() + 1);
       for (const char* word : contender.command) arguments.push_back(const_cast<char*>(word));
       arguments.push_back(nullptr);
       ::execv(program.c_str(), arguments.data());

@@ -9,6 +9,7 @@
 #include <array>
 #include <asio.hpp>
 #include <atomic>
+#include <exception>
 #include <functional>
 #include <mutex>
 #include <thread>
@@ -170,7 +171,7 @@ void measure(std::string_view name) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   const std::string_view name = bench::peer(argc, argv);
   if (name == "partita")
     measure<Partita>(name);
@@ -186,4 +187,6 @@ int main(int argc, char** argv) {
     measure<Libuv>(name);
   else
     bench::die("no such peer");
+} catch (const std::exception& error) {
+  bench::die(error.what());
 }

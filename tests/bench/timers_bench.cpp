@@ -11,6 +11,7 @@
 
 #include <asio.hpp>
 #include <deque>
+#include <exception>
 #include <optional>
 #include <semaphore>
 #include <vector>
@@ -99,7 +100,7 @@ void with_libuv() {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   const std::string_view name = bench::peer(argc, argv);
   const bench::Meter meter;
   if (name == "partita")
@@ -113,4 +114,6 @@ int main(int argc, char** argv) {
   const bench::Usage usage = meter.read();
   if (g_expired != kTimers / 2) bench::die("timers are missing");
   bench::Line("timers", name).add(usage).print();
+} catch (const std::exception& error) {
+  bench::die(error.what());
 }

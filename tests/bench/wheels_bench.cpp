@@ -130,7 +130,9 @@ bool sustained(size_t sessions, unsigned wheels) {
 
 /// A second chance, because others use the machine too.
 bool probably_sustained(size_t sessions, unsigned wheels) {
-  return sustained(sessions, wheels) || sustained(sessions, wheels);
+  for (int chance = 0; chance < 2; ++chance)
+    if (sustained(sessions, wheels)) return true;
+  return false;
 }
 
 }  // namespace

@@ -281,6 +281,7 @@ TEST_F(CleanupGroupTest, PostsThatRaceWithCloseRunOrAreCancelled) {
     CleanupGroup group(*pool_);
     {
       std::vector<std::jthread> posters;
+      posters.reserve(2);
       for (size_t poster = 0; poster < 2; ++poster)
         posters.emplace_back([&, poster] {
           for (size_t i = poster; i < items.size(); i += 2) group.post(items[i]);

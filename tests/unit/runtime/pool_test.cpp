@@ -123,7 +123,7 @@ TEST_F(PoolTest, RunsNoMoreAtOnceThanItsConcurrency) {
       int before = most;
       while (before < now && !most.compare_exchange_weak(before, now)) continue;
       // Computes, so that it is not taken for blocked.
-      for (volatile int spin = 0; spin < 20'000; spin = spin + 1) continue;
+      for (int spin = 0; spin < 20'000; ++spin) asm volatile("");
       --running;
     });
   pool->group().wait();
@@ -291,6 +291,7 @@ TEST_F(PoolTest, ManyThreadsPost) {
   std::atomic<int> count = 0;
   {
     std::vector<std::jthread> posters;
+    posters.reserve(8);
     for (int i = 0; i < 8; ++i)
       posters.emplace_back([&] {
         for (int j = 0; j < 5000; ++j) pool->post([&] { ++count; });

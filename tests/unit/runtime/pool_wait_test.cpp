@@ -4,9 +4,9 @@
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+#include <memory>
 
 #include <cerrno>
-#include <optional>
 
 #include "runtime/unique_fd.h"
 #include "tests/unit/runtime/pool_fixture.h"
@@ -55,8 +55,8 @@ TEST_F(PoolWaitTest, RunsOncePerArming) {
 }
 
 TEST_F(PoolWaitTest, CallableMayArmItAgain) {
-  std::optional<PoolWait> wait;
-  wait.emplace(pool_->group(), fd_.get(), [&](uint32_t) {
+  std::unique_ptr<PoolWait> wait;
+  wait = std::make_unique<PoolWait>(pool_->group(), fd_.get(), [&](uint32_t) {
     drain(fd_);
     ++count_;
     EXPECT_TRUE(wait->arm(EPOLLIN));

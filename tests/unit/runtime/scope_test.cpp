@@ -145,6 +145,7 @@ TEST_P(ScopeTest, WhenAllOfManyKeepsTheOrder) {
     co_return i;
   };
   std::vector<Task<int>> tasks;
+  tasks.reserve(20);
   for (int i = 0; i < 20; ++i) tasks.push_back(late(*port_, i));
   const std::vector<int> values = block_on(*port_, when_all(std::move(tasks)));
   ASSERT_EQ(values.size(), 20U);

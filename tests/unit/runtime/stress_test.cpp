@@ -83,6 +83,7 @@ class StressTest : public PortTest {
     for (Slot& slot : slots_) free_.push_back(&slot);
 
     std::vector<std::jthread> threads;
+    threads.reserve(kSeats + kOutsiders);
     for (unsigned i = 0; i < kSeats; ++i)
       threads.emplace_back([this, seed, i] { sit_and_serve(seed * 31 + i); });
     for (unsigned i = 0; i < kOutsiders; ++i)

@@ -215,7 +215,9 @@ TEST_F(TimersTest, DestructionWaitsForTheCallable) {
         ended = true;
       });
       timer.arm(now());
-      if (i % 2 == 0) EXPECT_TRUE(eventually([&] { return begun.load(); }));
+      if (i % 2 == 0) {
+        EXPECT_TRUE(eventually([&] { return begun.load(); }));
+      }
     }
     EXPECT_EQ(begun, ended);
   }
@@ -298,6 +300,7 @@ TEST_F(TimersTest, ManyTimersOfManyThreads) {
   std::mutex mutex;
   {
     std::vector<std::jthread> threads;
+    threads.reserve(4);
     for (int thread = 0; thread < 4; ++thread)
       threads.emplace_back([&, thread] {
         std::deque<PoolTimer> timers;
@@ -337,7 +340,9 @@ class SetKernel : public Kernel {
   void set_clock(Nanoseconds offset) {
     offset_ = offset.count();
     const uint64_t one = 1;
-    if (bell_ >= 0) EXPECT_EQ(::write(bell_, &one, sizeof(one)), 8);
+    if (bell_ >= 0) {
+      EXPECT_EQ(::write(bell_, &one, sizeof(one)), 8);
+    }
   }
 
  private:
