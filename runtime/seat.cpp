@@ -88,7 +88,10 @@ bool Signal::enroll(Operation& operation) {
 
 bool Signal::withdraw(Operation& operation) {
   const std::lock_guard guard(mutex_);
-  if (!waiters_.contains(&operation)) return false;
+  // That it is linked says nothing: set() may have let it go, and its engine has it. Few wait.
+  const Operation* waiter = waiters_.front();
+  while (waiter && waiter != &operation) waiter = waiters_.next(waiter);
+  if (!waiter) return false;
   waiters_.remove(&operation);
   return true;
 }

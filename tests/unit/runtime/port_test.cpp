@@ -198,6 +198,20 @@ TEST_P(CompletionPortTest, ConnectIsRefused) {
   EXPECT_EQ(result.error(), system_error(ECONNREFUSED));
 }
 
+// set() has let the waiter go, and the thread that is to hear it has not looked yet.
+TEST_P(CompletionPortTest, ACancelAfterASignalWasSetChangesNothing) {
+  Signal signal(*port_);
+  Operation operation;
+  signal.wait().start(operation, Key{1});
+  signal.set();
+  port_->cancel(operation);
+  const Packet packet = next();
+  EXPECT_EQ(packet.operation, &operation);
+  EXPECT_EQ(packet.result, 0);
+  EXPECT_TRUE(nothing_waits());
+  EXPECT_FALSE(operation.pending());
+}
+
 TEST_P(CompletionPortTest, BrokenConnectionIsAnErrorNotASignal) {
   auto [near, far] = stream_pair();
   far.close();
