@@ -161,7 +161,8 @@ class StressTest : public PortTest {
     Slot* slot;
     {
       const std::lock_guard guard(free_mutex_);
-      if (free_.empty()) return;
+      // Looked at under the lock: when drain() finds every slot free, nobody takes one any more.
+      if (draining_ || free_.empty()) return;
       slot = free_.front();
       free_.pop_front();
     }
