@@ -403,7 +403,7 @@ void Port::wake_all() {
 }
 
 void Port::serve_once() {
-  Station::current()->wait({}, kernel().now() + std::chrono::seconds(1));
+  Station::current()->wait({}, kernel().now() + std::chrono::seconds(1), Station::OnStop::kServe);
 }
 
 void Port::stop() {

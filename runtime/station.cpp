@@ -41,15 +41,13 @@ Result<> Station::open() {
 
 // ---- waiting ----------------------------------------------------------------------------------
 
-size_t Station::wait(std::span<Packet> packets, Instant deadline) {
+size_t Station::wait(std::span<Packet> packets, Instant deadline, OnStop on_stop) {
   for (;;) {
     Inbox inbox;
     const bool work = park_unless_work(inbox, !packets.empty());
     serve(inbox);
-    if (port_.stopped()) {
-      const std::lock_guard guard(port_.mutex_);
-      port_.unpark(*this);
-      release_slot();
+    if (port_.stopped() && on_stop == OnStop::kReturn) {
+      end_wait();
       return 0;
     }
     // Completion work comes first, whatever else there is to take.
@@ -64,22 +62,46 @@ size_t Station::wait(std::span<Packet> packets, Instant deadline) {
     if (delivered) counters_.batches.add();
     spill(own);
     if (delivered) return filled;
-    if (deadline != kNever && kernel_.now() >= deadline) return 0;
+    if (deadline != kNever && kernel_.now() >= deadline) {
+      end_wait();
+      return 0;
+    }
   }
 }
 
 // Gives up the slot of the last round, and parks unless something waits already: then, true.
 bool Station::park_unless_work(Inbox& inbox, bool takes_packets) {
-  const std::lock_guard guard(port_.mutex_);
-  release_slot();
-  inline_left_ = kInlineShare;
-  takes_packets_ = takes_packets;
-  collect(inbox);
-  if (port_.active_ < port_.limit_ && port_.queued_for(takes_packets)) return true;
-  if (!engine_->ready().empty()) return true;
-  parked_ = true;
-  port_.parked_.push_back(this);
+  Station* other;
+  {
+    const std::lock_guard guard(port_.mutex_);
+    release_slot();
+    inline_left_ = kInlineShare;
+    takes_packets_ = takes_packets;
+    collect(inbox);
+    if (port_.active_ < port_.limit_ && port_.queued_for(takes_packets)) return true;
+    if (!engine_->ready().empty()) return true;
+    parked_ = true;
+    port_.parked_.push_back(this);
+    // What waits for the slot may be packets, and this thread takes none.
+    other = port_.grant_queued();
+  }
+  Port::rouse(other);
   return false;
+}
+
+// Back to the caller with nothing: whatever this thread was woken for is for another one.
+void Station::end_wait() {
+  Station* other;
+  Inbox inbox;
+  {
+    const std::lock_guard guard(port_.mutex_);
+    port_.unpark(*this);
+    release_slot();
+    other = port_.grant_queued();
+    if (!other) other = pass_on_handed(inbox);
+  }
+  Port::rouse(other);
+  begin(inbox);
 }
 
 void Station::serve(Inbox& inbox) {
@@ -127,13 +149,23 @@ void Station::unpark_and_share(Operations& queued, size_t room) {
       }
     }
     other = port_.grant_queued();
-    // Requests that came meanwhile must not wait until this thread has dealt with its own.
-    if (active_ && !other && !port_.handed_.empty()) {
-      other = port_.notify_latest();
-      if (!other) take_handed(inbox);
-    }
+    if (active_ && !other) other = pass_on_handed(inbox);
   }
   Port::rouse(other);
+  begin(inbox);
+}
+
+// Requests that came meanwhile must not wait until this thread has dealt with its own. They are for
+// one that waits; if none does, for this one after all. With the port's lock held.
+Station* Station::pass_on_handed(Inbox& inbox) {
+  if (port_.handed_.empty()) return nullptr;
+  Station* const other = port_.notify_latest();
+  if (!other) take_handed(inbox);
+  return other;
+}
+
+// What was taken is with the kernel before this thread turns to something else.
+void Station::begin(Inbox& inbox) {
   if (inbox.handed.empty()) return;
   serve(inbox);
   engine_->submit();

@@ -20,7 +20,8 @@ class Station {
   /// The calling thread's, or nullptr.
   static Station* current();
 
-  size_t wait(std::span<Packet> packets, Instant deadline);
+  enum class OnStop : uint8_t { kReturn, kServe };
+  size_t wait(std::span<Packet> packets, Instant deadline, OnStop on_stop = OnStop::kReturn);
   /// Carries out a request of the owner's.
   void start_own(Operation& operation);
   /// One inline completion more before the next wait?
@@ -51,9 +52,12 @@ class Station {
   void serve(Inbox& inbox);
   void turn(bool poll, Instant deadline);
   void unpark_and_share(Operations& queued, size_t room);
+  void end_wait();
   bool deliver_all(Operations& operations, std::span<Packet> packets, size_t& filled);
 
   void take_handed(Inbox& inbox);
+  Station* pass_on_handed(Inbox& inbox);
+  void begin(Inbox& inbox);
   void collect(Inbox& inbox);
   void release_slot();
   void spill(Operations& operations);

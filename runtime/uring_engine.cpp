@@ -113,14 +113,16 @@ class UringEngine final : public Engine {
     send_backlog();
     send_cancels();
     if (!wake_armed_) arm_wake();
-    const bool wait = ready_.empty() && !outside_waits() && io_uring_cq_ready(&ring_) == 0 &&
+    const bool idle = ready_.empty() && !outside_waits() && io_uring_cq_ready(&ring_) == 0 &&
                       !(timeout && timeout->count() <= 0);
+    // What found no room may be all that would ever end the wait.
+    const bool wait = idle && wake_armed_ && !cancels_pending_ && backlog_.empty();
     const unsigned to_submit = unsubmitted();
     if (wait || to_submit > 0 || !in_flight_.empty()) {
       const int result =
           enter(to_submit, wait ? 1 : 0, IORING_ENTER_GETEVENTS, wait ? timeout : nullptr);
       reap();
-      if (result < 0) refused(result, wait, timeout);
+      if (result < 0) refused(result, idle, timeout);
     }
     take_from_outside();
   }
@@ -349,7 +351,7 @@ class UringEngine final : public Engine {
 
   // ---- when the kernel refuses ----------------------------------------------------------------
 
-  void refused(int result, bool wait, const Nanoseconds* timeout) {
+  void refused(int result, bool idle, const Nanoseconds* timeout) {
     if (result == -ETIME || result == -EINTR) return;
     counters_.retries.add();
     if (!transient(result)) {
@@ -357,7 +359,7 @@ class UringEngine final : public Engine {
       return;
     }
     // Out of memory or room: completions free some. Wait for one without submitting, but not long.
-    if (!wait || !ready_.empty()) return;
+    if (!idle || !ready_.empty()) return;
     const Nanoseconds pause = timeout ? std::min(*timeout, kRetryPause) : kRetryPause;
     enter(0, 1, IORING_ENTER_GETEVENTS, &pause);
     reap();
