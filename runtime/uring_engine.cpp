@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The io_uring engine: one ring, submitted to and waited on by its owner. Deferred, the kernel does
 // completion work only inside turn(); the control arm leaves it to interrupt the owner. Submissions
-// are batched until turn() in the first case, and given to the kernel at once in the second.
+// are batched until turn(), or submit().
 #include <liburing.h>
 #include <poll.h>
 
@@ -55,7 +55,7 @@ short readiness_of(Opcode code) {
 class UringEngine final : public Engine {
  public:
   UringEngine(const EngineOptions& options, SeatCounters& counters)
-      : Engine(*options.kernel, counters), delivery_(options.delivery) {}
+      : Engine(*options.kernel, counters) {}
 
   ~UringEngine() override {
     if (mapped_) kernel_.ring_unmap(ring_);
@@ -65,7 +65,7 @@ class UringEngine final : public Engine {
   Result<> open(const EngineOptions& options) {
     io_uring_params parameters{};
     parameters.flags = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL;
-    if (delivery_ == Delivery::kDeferred)
+    if (options.delivery == Delivery::kDeferred)
       parameters.flags |= IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
     parameters.cq_entries = options.entries * kCompletionsPerEntry;
     const int fd = kernel_.ring_setup(options.entries, parameters);
@@ -101,7 +101,6 @@ class UringEngine final : public Engine {
     } else {
       operation.engine_flags_ |= Operation::kCancelAgain;
       cancels_pending_ = true;
-      if (delivery_ == Delivery::kOnIssuer) send_cancels();
     }
   }
 
@@ -154,7 +153,6 @@ class UringEngine final : public Engine {
     }
     prepare(operation, *entry);
     RT_KERNEL_TAKES(&operation);
-    if (delivery_ == Delivery::kOnIssuer) submit_now();
   }
 
   void send_backlog() {
@@ -186,7 +184,6 @@ class UringEngine final : public Engine {
       io_uring_prep_cancel64(entry, tagged(*operation, tag), 0);
       io_uring_sqe_set_data64(entry, tagged(*operation, kNothing));
     }
-    if (delivery_ == Delivery::kOnIssuer) submit_now();
   }
 
   void arm_wake() {
@@ -395,7 +392,6 @@ class UringEngine final : public Engine {
   }
 
   io_uring ring_{};
-  Delivery delivery_;
   bool mapped_ = false;
   bool fixed_buffers_ = false;
   bool wake_armed_ = false;

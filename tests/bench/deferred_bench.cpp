@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Deferred completion against the control arm. Two issuers share a port; each keeps 4 KiB O_DIRECT
 // reads and messages to the other in flight, and computes for a fixed number of steps for every
-// completion before it issues the next request. Same engine, same program; only what the kernel
-// does when something completes differs. A line of JSON for each arm and round.
+// completion before it issues the next request. Same engine, same program. "control" is the way
+// before 2008: a submission for each request, whose completion interrupts its issuer. In
+// "control-batched" submissions wait as they do in "deferred", so that only what the kernel does
+// when something completes differs. A line of JSON for each arm and round.
 //
 //   deferred_bench [--rounds N] [--seconds S] [--steps N]
 #include <fcntl.h>
@@ -35,6 +37,16 @@ struct Options {
   double seconds = 2;
   uint64_t steps = 2000;
 };
+
+struct Arm {
+  const char* name;
+  Delivery delivery;
+  bool submits_each;
+};
+
+constexpr std::array kArms = {Arm{"deferred", Delivery::kDeferred, false},
+                              Arm{"control", Delivery::kOnIssuer, true},
+                              Arm{"control-batched", Delivery::kOnIssuer, false}};
 
 [[noreturn]] void die(const char* what) {
   std::perror(what);
@@ -78,6 +90,19 @@ struct Totals {
   uint64_t check = 0;
 };
 
+// How an issuer goes about it, and what it has done.
+struct Issuer {
+  void start(const Io<size_t>& io, Request& request) {
+    io.start(request);
+    if (submits_each) seat.submit();
+  }
+
+  Seat& seat;
+  const bool submits_each;
+  const uint64_t steps;
+  Totals totals{};
+};
+
 // One end of a pair of sockets, with a read beside it. Its completions come to either issuer, two
 // of them maybe at once.
 class End {
@@ -95,19 +120,20 @@ class End {
   ~End() { std::free(block_); }
   End(const End&) = delete;
 
-  void begin() {
-    socket_.receive(incoming_).start(receive_);
-    answer();
+  void begin(Issuer& issuer) {
+    issuer.start(socket_.receive(incoming_), receive_);
+    answer(issuer);
   }
 
-  void handle(const Request& request, int32_t result, uint64_t steps, Totals& totals) {
+  void handle(const Request& request, int32_t result, Issuer& issuer) {
     if (request.what == What::kSend) {
       // Half of a message; its receive counts.
-      if (to_send_.fetch_sub(1) > 1) socket_.send(outgoing_).start(send_);
+      if (to_send_.fetch_sub(1) > 1) issuer.start(socket_.send(outgoing_), send_);
       return;
     }
     if (result <= 0) return;  // the other issuer has left
-    totals.check += compute(totals.check + 1, steps);
+    Totals& totals = issuer.totals;
+    totals.check += compute(totals.check + 1, issuer.steps);
     if (request.what == What::kRead) {
       ++totals.reads;
       reading_ = false;
@@ -115,18 +141,18 @@ class End {
     }
     ++totals.messages;
     const bool read = ++messages_ % kMessagesPerRead == 0;
-    socket_.receive(incoming_).start(receive_);
-    answer();
+    issuer.start(socket_.receive(incoming_), receive_);
+    answer(issuer);
     if (read && !reading_.exchange(true)) {
       random_ = random_ * 6364136223846793005ULL + 1;
-      file_.read({block_, kBlock}, (random_ >> 33) % kBlocks * kBlock).start(read_);
+      issuer.start(file_.read({block_, kBlock}, (random_ >> 33) % kBlocks * kBlock), read_);
     }
   }
 
  private:
   // Now, or when the send before is over.
-  void answer() {
-    if (to_send_.fetch_add(1) == 0) socket_.send(outgoing_).start(send_);
+  void answer(Issuer& issuer) {
+    if (to_send_.fetch_add(1) == 0) issuer.start(socket_.send(outgoing_), send_);
   }
 
   const Descriptor& file_;
@@ -145,11 +171,12 @@ class End {
 
 using Ends = std::deque<End>;
 
-Totals issue(Port& port, Ends& ends, uint64_t steps, const std::atomic<bool>& stop) {
+Totals issue(Port& port, Ends& ends, const Arm& arm, uint64_t steps,
+             const std::atomic<bool>& stop) {
   auto seat = port.take_seat();
   if (!seat) die("seat");
-  for (End& end : ends) end.begin();
-  Totals totals;
+  Issuer issuer{.seat = *seat, .submits_each = arm.submits_each, .steps = steps};
+  for (End& end : ends) end.begin(issuer);
   rusage before{};
   ::getrusage(RUSAGE_THREAD, &before);
   while (!stop.load(std::memory_order_relaxed)) {
@@ -157,18 +184,19 @@ Totals issue(Port& port, Ends& ends, uint64_t steps, const std::atomic<bool>& st
     const size_t count = seat->wait(packets, port.kernel().now() + std::chrono::milliseconds(50));
     for (size_t i = 0; i < count; ++i) {
       const auto& request = static_cast<Request&>(*packets[i].operation);
-      request.end->handle(request, packets[i].result, steps, totals);
+      request.end->handle(request, packets[i].result, issuer);
     }
   }
   rusage after{};
   ::getrusage(RUSAGE_THREAD, &after);
+  Totals& totals = issuer.totals;
   totals.involuntary = static_cast<uint64_t>(after.ru_nivcsw - before.ru_nivcsw);
   totals.voluntary = static_cast<uint64_t>(after.ru_nvcsw - before.ru_nvcsw);
   return totals;
 }
 
-void measure(const char* name, Delivery delivery, int round, const Options& options, int file_fd) {
-  auto port = Port::create({.engine = EngineKind::kUring, .delivery = delivery});
+void measure(const Arm& arm, int round, const Options& options, int file_fd) {
+  auto port = Port::create({.engine = EngineKind::kUring, .delivery = arm.delivery});
   if (!port) die("port");
   auto file = (*port)->borrow(file_fd);
   std::array<Ends, 2> ends;
@@ -187,7 +215,7 @@ void measure(const char* name, Delivery delivery, int round, const Options& opti
     std::array<std::jthread, 2> threads;
     for (size_t i = 0; i < 2; ++i)
       threads[i] =
-          std::jthread([&, i] { totals[i] = issue(**port, ends[i], options.steps, stop); });
+          std::jthread([&, i] { totals[i] = issue(**port, ends[i], arm, options.steps, stop); });
     std::this_thread::sleep_for(std::chrono::duration<double>(options.seconds));
     stop = true;
   }
@@ -216,7 +244,7 @@ void measure(const char* name, Delivery delivery, int round, const Options& opti
       "\"reads_per_second\": %.0f, \"cpu_us_per_request\": %.2f, \"interruptions_per_1000\": %.2f, "
       "\"involuntary_switches\": %lu, \"completions_while_computing\": %lu, "
       "\"voluntary_switches\": %lu, \"turns_per_request\": %.3f}\n",
-      name, round, requests / elapsed, static_cast<double>(reads) / elapsed,
+      arm.name, round, requests / elapsed, static_cast<double>(reads) / elapsed,
       (seconds_of(after) - seconds_of(before)) * 1e6 / requests,
       1000.0 * static_cast<double>(involuntary + counters.interruptions) / requests,
       static_cast<unsigned long>(involuntary), static_cast<unsigned long>(counters.interruptions),
@@ -236,7 +264,6 @@ int main(int argc, char** argv) {
   }
   const UniqueFd file = big_file();
   for (int round = 1; round <= options.rounds; ++round) {
-    measure("deferred", Delivery::kDeferred, round, options, file.get());
-    measure("control", Delivery::kOnIssuer, round, options, file.get());
+    for (const Arm& arm : kArms) measure(arm, round, options, file.get());
   }
 }
