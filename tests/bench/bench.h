@@ -85,7 +85,7 @@ class Line {
   std::string text_;
 };
 
-/// About two nanoseconds a step, of which no compiler can spare one.
+/// Steps that depend on each other, of which no compiler can spare one.
 inline uint64_t compute(uint64_t value, uint64_t steps) {
   for (uint64_t i = 0; i < steps; ++i) {
     value = value * 6364136223846793005ULL + 1442695040888963407ULL;

@@ -78,7 +78,8 @@ ROWS = {
         Figure("p99_us", "p99 in µs at equal load", (less(0.8, *ECHO_PEERS),)),
         Figure("switches_per_1000", "switches per 1,000 requests"))),
     "post": Row("a million empty items from two outside threads", 4, (
-        Figure("items_per_second", "items/s", (more(2, *POST_PEERS),)),
+        Figure("items_per_second", "items/s", (more(2, *POST_PEERS),
+                                               more(2, *POST_PEERS, own="partita-owned"))),
         Figure("switches", "context switches", (less(0.1, "asio"),)),
         Figure("cpu_seconds", "CPU s")), ("partita", "partita-owned", *POST_PEERS)),
     "fork": Row("fork-join tree 20 deep, leaves of about 100 ns", 1, (
