@@ -1,66 +1,50 @@
 // SPDX-License-Identifier: MIT
 #include "runtime/item_slab.h"
 
+#include <algorithm>
 #include <mutex>
+#include <span>
 #include <utility>
+#include <vector>
 
 namespace runtime::slab {
 namespace {
 
-// Full magazines, and fresh memory.
+// Free blocks of one size, the last given first.
 class Depot {
  public:
   explicit Depot(size_t block_size) : block_size_(block_size) {}
 
-  Magazine take() {
+  void take(std::span<void*> blocks) {
     const std::lock_guard lock(mutex_);
-    if (Block* const first = full_) {
-      full_ = first->next_chain;
-      return {first, Magazine::kFull};
-    }
-    if (fresh_left_ == 0) {
-      fresh_ = static_cast<std::byte*>(::operator new(kChunkBlocks * block_size_));
-      fresh_left_ = kChunkBlocks;
-    }
-    Magazine magazine;
-    for (; magazine.count < Magazine::kFull; ++magazine.count) {
-      // In the order of addresses, which suits the processor's prefetching.
-      void* const memory = fresh_ + (--fresh_left_) * block_size_;
-      magazine.first = new (memory) Block{magazine.first, nullptr};
-    }
-    return magazine;
+    while (free_.size() < blocks.size()) make_blocks();
+    const auto first = free_.end() - static_cast<ptrdiff_t>(blocks.size());
+    std::copy(first, free_.end(), blocks.begin());
+    free_.erase(first, free_.end());
   }
 
-  void give(const Magazine& magazine) noexcept {
+  // There is room for every block that was made.
+  void give(std::span<void* const> blocks) noexcept {
     const std::lock_guard lock(mutex_);
-    magazine.first->next_chain = full_;
-    full_ = magazine.first;
-  }
-
-  // What a thread that ends had: not a full magazine.
-  void give_loose(Magazine loose) noexcept {
-    const std::lock_guard lock(mutex_);
-    while (Block* const block = loose.first) {
-      loose.first = block->next;
-      block->next = loose_.first;
-      loose_.first = block;
-      if (++loose_.count < Magazine::kFull) continue;
-      block->next_chain = full_;
-      full_ = block;
-      loose_ = {};
-    }
+    free_.insert(free_.end(), blocks.begin(), blocks.end());
   }
 
  private:
   static constexpr size_t kChunkBlocks = 1024;
-  static_assert(kChunkBlocks % Magazine::kFull == 0);
+
+  void make_blocks() {
+    if (free_.capacity() < made_ + kChunkBlocks)
+      free_.reserve(std::max(2 * free_.capacity(), made_ + kChunkBlocks));
+    auto* const chunk = static_cast<std::byte*>(::operator new(kChunkBlocks * block_size_));
+    made_ += kChunkBlocks;
+    // Taken in the order of addresses, which suits the processor's prefetching.
+    for (size_t i = kChunkBlocks; i-- > 0;) free_.push_back(chunk + i * block_size_);
+  }
 
   const size_t block_size_;
   std::mutex mutex_;
-  Block* full_ = nullptr;
-  Magazine loose_;
-  std::byte* fresh_ = nullptr;
-  size_t fresh_left_ = 0;
+  std::vector<void*> free_;
+  size_t made_ = 0;
 };
 
 // Never destroyed: threads may outlive static objects.
@@ -72,9 +56,10 @@ Depot& depot(size_t number) {
 // Gives back what an ending thread has. What such a thread frees even later stays unused.
 struct Returner {
   ~Returner() {
-    for (size_t number = 0; number < caches.size(); ++number)
-      for (Magazine* magazine : {&caches[number].current, &caches[number].spare})
-        depot(number).give_loose(std::exchange(*magazine, {}));
+    for (size_t number = 0; number < caches.size(); ++number) {
+      Cache& cache = caches[number];
+      depot(number).give(std::span(cache.blocks).first(std::exchange(cache.count, 0)));
+    }
   }
 };
 
@@ -88,14 +73,17 @@ void return_at_exit() {
 void refill(size_t number) {
   return_at_exit();
   Cache& cache = caches[number];
-  cache.current = cache.spare.count ? std::exchange(cache.spare, {}) : depot(number).take();
+  depot(number).take(std::span(cache.blocks).first(Cache::kMove));
+  cache.count = Cache::kMove;
 }
 
+// Keeps the newer half, which is warm.
 void spill(size_t number) noexcept {
   return_at_exit();
   Cache& cache = caches[number];
-  if (cache.spare.count) depot(number).give(cache.spare);
-  cache.spare = std::exchange(cache.current, {});
+  depot(number).give(std::span(cache.blocks).first(Cache::kMove));
+  std::copy(cache.blocks.begin() + Cache::kMove, cache.blocks.end(), cache.blocks.begin());
+  cache.count -= Cache::kMove;
 }
 
 }  // namespace runtime::slab
