@@ -32,8 +32,9 @@ class CleanupGroup {
   CleanupGroup(const CleanupGroup&) = delete;
   CleanupGroup& operator=(const CleanupGroup&) = delete;
 
-  /// Any thread. Items posted by one thread begin in order. In a closed group the item's function
-  /// is called here, with kCancelled.
+  /// Any thread. Workers take the items of one thread in order; only where one runs at a time, and
+  /// none blocks or waits for its group, do they begin in that order too. In a closed group the
+  /// item's function is called here, with kCancelled.
   void post(WorkItem& item, Length length = Length::kShort) { append(item, item, length); }
   void post(WorkBatch batch, Length length = Length::kShort) {
     if (!batch.empty()) append(*batch.first_, *batch.last_, length);

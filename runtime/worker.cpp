@@ -20,6 +20,9 @@ constexpr unsigned kCheap = 8;
 // How long an idle worker looks for work before it goes to sleep.
 constexpr Nanoseconds kSearchTime = microseconds(20);
 
+// Visits to a queue, of about a microsecond each, that bring nothing, before others get a chance.
+constexpr unsigned kPatience = 16;
+
 // Looks, of less than a microsecond each, before a join sleeps.
 constexpr unsigned kFruitless = 50;
 
@@ -87,9 +90,15 @@ bool Worker::take() {
   if (!more) pool_.settle(*group);
   if (count == 0) {
     group->finish(1);  // the ticket, unused
-    pause(32);         // an append has begun, or others are at the lanes
+    // An append has begun, or others are at the lanes; but who appends may have been preempted, on
+    // this very processor.
+    if (++fruitless_ % kPatience == 0)
+      std::this_thread::yield();
+    else
+      pause(32);
     return false;
   }
+  fruitless_ = 0;
   counters_.batches.add();
   share_backlog();
   run_batch(*group, count);

@@ -81,11 +81,12 @@ class alignas(64) Worker {
   ThreadPool& pool_;
   const unsigned index_;
   CleanupGroup* group_ = nullptr;
-  unsigned done_ = 0;     // items of the batch, not yet accounted for
-  unsigned dropped_ = 0;  // of these, because the group was closed
-  unsigned limit_ = 1;    // items that are done in a moment, by experience
-  unsigned turn_ = 0;     // where to look first
-  bool surplus_ = false;  // more run than should
+  unsigned done_ = 0;       // items of the batch, not yet accounted for
+  unsigned dropped_ = 0;    // of these, because the group was closed
+  unsigned limit_ = 1;      // items that are done in a moment, by experience
+  unsigned turn_ = 0;       // where to look first
+  unsigned fruitless_ = 0;  // visits to a group, in succession
+  bool surplus_ = false;    // more run than should
   Instant now_;
   Instant backlog_since_ = kNever;
 
