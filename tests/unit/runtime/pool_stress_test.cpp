@@ -11,6 +11,7 @@
 #include <deque>
 #include <mutex>
 #include <random>
+#include <semaphore>
 #include <shared_mutex>
 #include <vector>
 
@@ -371,6 +372,40 @@ TEST_F(PoolStressTest, EveryItemRunsOrIsCancelledOnce) {
 
 TEST_F(PoolStressTest, AlsoWithOneAtATime) {
   stress(20080227, 1);
+}
+
+// One thing at a time, whenever a worker may be about to fall asleep: nothing else comes to wake
+// it.
+TEST_F(PoolStressTest, LoneWorkIsNotForgotten) {
+  Random generator(std::random_device{}());
+  std::binary_semaphore done(0);
+  const auto pool = make_pool({.concurrency = 2});
+  const auto spin = [](unsigned microseconds) {
+    const Instant end = now() + std::chrono::microseconds(microseconds);
+    while (now() < end) continue;
+  };
+  const Instant end = now() + duration();
+  while (now() < end) {
+    spin(generator() % 64);
+    const unsigned choice = generator() % 4;
+    if (choice == 0) {
+      const unsigned theirs = generator() % 128;
+      const unsigned ours = generator() % 32;
+      run(pool->group(), [&] {
+        Fork fork([&] { spin(theirs); });
+        spin(ours);  // long enough to be stolen from, mostly
+        fork.join();
+      });
+      continue;
+    }
+    if (choice == 1)
+      post_at(
+          pool->group(), now() + std::chrono::microseconds(generator() % 64),
+          [&] { done.release(); }, 0us);
+    else
+      pool->post([&] { done.release(); });
+    ASSERT_TRUE(done.try_acquire_for(kLimit));
+  }
 }
 
 // A pool ends while its items still run, block, fork and wait for their time.
