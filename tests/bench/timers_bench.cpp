@@ -25,14 +25,14 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
 constexpr size_t kTimers = 1'000'000;
-constexpr std::chrono::nanoseconds kSpan = 10s;
+constexpr uint64_t kMicroseconds = 10'000'000;
 
 class Deadlines {
  public:
   /// Since the start.
   std::chrono::nanoseconds next() {
     state_ = state_ * 6364136223846793005ULL + 1442695040888963407ULL;
-    return std::chrono::nanoseconds((state_ >> 32) * static_cast<uint64_t>(kSpan.count()) >> 32);
+    return std::chrono::microseconds((state_ >> 32) * kMicroseconds >> 32);
   }
 
  private:
