@@ -55,18 +55,18 @@ TEST_F(PoolWaitTest, RunsOncePerArming) {
 }
 
 TEST_F(PoolWaitTest, CallableMayArmItAgain) {
-  std::unique_ptr<PoolWait> wait;
-  wait = std::make_unique<PoolWait>(pool_->group(), fd_.get(), [&](uint32_t) {
+  PoolWait* self = nullptr;
+  PoolWait wait(pool_->group(), fd_.get(), [&](uint32_t) {
     drain(fd_);
     ++count_;
-    EXPECT_TRUE(wait->arm(EPOLLIN));
+    EXPECT_TRUE(self->arm(EPOLLIN));
   });
-  ASSERT_TRUE(wait->arm(EPOLLIN));
+  self = &wait;
+  ASSERT_TRUE(wait.arm(EPOLLIN));
   for (int i = 1; i <= 50; ++i) {
     ring(fd_);
     EXPECT_TRUE(eventually([&] { return count_ == i; }));
   }
-  wait.reset();
 }
 
 TEST_F(PoolWaitTest, DeadlineEndsTheWait) {
