@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "runtime/blocking_threads.h"
 
-#include <poll.h>
-
 #include <algorithm>
 #include <cerrno>
 
 #include "runtime/engine.h"
 #include "runtime/thread.h"
+#include "runtime/transfer.h"
 
 namespace runtime {
 
@@ -55,36 +54,13 @@ void BlockingThreads::run() {
 }
 
 int32_t BlockingThreads::carry_out(const Operation& operation) {
-  const Request& request = operation.request_;
-  const auto offset = static_cast<int64_t>(request.offset);
-  const iovec single{.iov_base = request.address, .iov_len = request.length};
+  const Opcode code = operation.request_.code;
   for (;;) {
-    ssize_t result;
-    switch (request.code) {
-      case Opcode::kRead:
-      case Opcode::kReadFixed:
-        result = kernel_.read(operation.fd_, &single, 1, offset, 0);
-        break;
-      case Opcode::kWrite:
-      case Opcode::kWriteFixed:
-        result = kernel_.write(operation.fd_, &single, 1, offset, 0);
-        break;
-      case Opcode::kReadVector:
-      case Opcode::kWriteVector: {
-        const auto* vector = static_cast<const iovec*>(request.address);
-        const auto count = static_cast<int>(request.length);
-        result = request.code == Opcode::kReadVector
-                     ? kernel_.read(operation.fd_, vector, count, offset, 0)
-                     : kernel_.write(operation.fd_, vector, count, offset, 0);
-        break;
-      }
-      case Opcode::kSync:
-      case Opcode::kDataSync:
-        result = kernel_.sync(operation.fd_, request.code == Opcode::kDataSync);
-        break;
-      default:
-        result = -EINVAL;
-    }
+    int64_t result = -EINVAL;
+    if (code == Opcode::kSync || code == Opcode::kDataSync)
+      result = kernel_.sync(operation.fd_, code == Opcode::kDataSync);
+    else if (is_file_transfer(code))
+      result = transfer(kernel_, operation.fd_, operation.request_, 0);
     if (result != -EINTR) return static_cast<int32_t>(result);
   }
 }

@@ -2,7 +2,6 @@
 #include "runtime/conductor.h"
 
 #include <sys/epoll.h>
-#include <sys/timerfd.h>
 #include <sys/uio.h>
 
 #include <algorithm>
@@ -78,11 +77,7 @@ Conductor::~Conductor() {
 }
 
 Result<> Conductor::watch_clock() {
-  itimerspec never{};
-  never.it_value.tv_sec = std::numeric_limits<int32_t>::max();
-  const int error =
-      kernel_.timer_set(clock_.get(), TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, never);
-  if (error < 0) return failure(-error);
+  if (const int error = kernel_.timer_watch_clock(clock_.get()); error < 0) return failure(-error);
   return {};
 }
 
@@ -97,10 +92,7 @@ void Conductor::detach(ThreadPool& pool) {
 }
 
 void Conductor::ring() {
-  const uint64_t one = 1;
-  const iovec vector{const_cast<uint64_t*>(&one), sizeof(one)};
-  while (kernel_.write(bell_.get(), &vector, 1, -1, 0) == -EINTR) continue;
-  // Anything else can only be EAGAIN: it is ringing.
+  kernel_.ring(bell_.get());
 }
 
 void Conductor::start_watching() {

@@ -14,6 +14,7 @@
 #include "runtime/blocking_threads.h"
 #include "runtime/descriptor.h"
 #include "runtime/engine.h"
+#include "runtime/transfer.h"
 
 namespace runtime {
 namespace {
@@ -117,12 +118,7 @@ class EpollEngine final : public Engine {
     take_from_outside();
   }
 
-  void wake() override {
-    const uint64_t one = 1;
-    const iovec vector{.iov_base = const_cast<uint64_t*>(&one), .iov_len = sizeof(one)};
-    while (kernel_.write(wake_fd_, &vector, 1, -1, 0) == -EINTR) {
-    }
-  }
+  void wake() override { kernel_.ring(wake_fd_); }
 
  private:
   using Queue = base::List<Operation, &Operation::engine_link_>;
@@ -169,40 +165,10 @@ class EpollEngine final : public Engine {
   int64_t attempt_once(Operation& operation) {
     const Request& request = operation.request_;
     const int fd = operation.fd_;
-    const iovec single{.iov_base = request.address, .iov_len = request.length};
-    const auto* vector = static_cast<const iovec*>(request.address);
-    const auto count = static_cast<int>(request.length);
-    const auto flags = static_cast<int>(request.flags);
     switch (request.code) {
-      case Opcode::kRead:
-      case Opcode::kReadFixed:
-        return read(operation, &single, 1);
-      case Opcode::kReadVector:
-        return read(operation, vector, count);
-      case Opcode::kWrite:
-      case Opcode::kWriteFixed:
-        return write(operation, &single, 1);
-      case Opcode::kWriteVector:
-        return write(operation, vector, count);
-      case Opcode::kReceive: {
-        msghdr message{};
-        message.msg_iov = const_cast<iovec*>(&single);
-        message.msg_iovlen = 1;
-        return kernel_.receive(fd, message, flags | MSG_DONTWAIT);
-      }
-      case Opcode::kSend: {
-        msghdr message{};
-        message.msg_iov = const_cast<iovec*>(&single);
-        message.msg_iovlen = 1;
-        return kernel_.send(fd, message, flags | MSG_DONTWAIT);
-      }
-      case Opcode::kReceiveMessage:
-        return kernel_.receive(fd, *static_cast<msghdr*>(request.address), flags | MSG_DONTWAIT);
-      case Opcode::kSendMessage:
-        return kernel_.send(fd, *static_cast<const msghdr*>(request.address), flags | MSG_DONTWAIT);
       case Opcode::kAccept:
         return kernel_.accept(fd, static_cast<sockaddr*>(request.address), request.address_length,
-                              flags);
+                              static_cast<int>(request.flags));
       case Opcode::kConnect:
         return connect(operation);
       case Opcode::kPoll: {
@@ -210,29 +176,20 @@ class EpollEngine final : public Engine {
         return events == 0 ? -EAGAIN : events;
       }
       default:
-        return -EINVAL;
+        return transfer_now(operation);
     }
   }
 
   // Sockets were made non-blocking when they were associated. Of the rest, most know RWF_NOWAIT;
   // for those that do not, one look decides whether to go on, which is sound while nobody else
   // reads.
-  int64_t read(const Operation& operation, const iovec* vector, int count) {
-    const auto offset = static_cast<int64_t>(operation.request_.offset);
-    const int64_t result = kernel_.read(operation.fd_, vector, count, offset, RWF_NOWAIT);
-    if (result != -EOPNOTSUPP) return result;
-    const int events = kernel_.poll(operation.fd_, POLLIN);
+  int64_t transfer_now(const Operation& operation) {
+    const Request& request = operation.request_;
+    const int64_t result = transfer(kernel_, operation.fd_, request, RWF_NOWAIT);
+    if (result != -EOPNOTSUPP || !is_file_transfer(request.code)) return result;
+    const int events = kernel_.poll(operation.fd_, static_cast<short>(wanted(operation)));
     if (events == 0) return -EAGAIN;
-    return events < 0 ? events : kernel_.read(operation.fd_, vector, count, offset, 0);
-  }
-
-  int64_t write(const Operation& operation, const iovec* vector, int count) {
-    const auto offset = static_cast<int64_t>(operation.request_.offset);
-    const int64_t result = kernel_.write(operation.fd_, vector, count, offset, RWF_NOWAIT);
-    if (result != -EOPNOTSUPP) return result;
-    const int events = kernel_.poll(operation.fd_, POLLOUT);
-    if (events == 0) return -EAGAIN;
-    return events < 0 ? events : kernel_.write(operation.fd_, vector, count, offset, 0);
+    return events < 0 ? events : transfer(kernel_, operation.fd_, request, 0);
   }
 
   int64_t connect(Operation& operation) {
@@ -282,7 +239,7 @@ class EpollEngine final : public Engine {
     }
   }
 
-  // Tells epoll what is waited for now; a one-shot event is armed anew each time.
+  // Tells epoll what its events are to be: all that somebody waits for, once.
   int update(int fd, Waiting& waiting) {
     uint32_t events = 0;
     for (Operation* operation = waiting.readers.front(); operation;

@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <limits>
 
 namespace runtime {
 namespace {
@@ -152,6 +153,19 @@ int Kernel::file_type(int fd) {
   struct stat status{};
   if (::fstat(fd, &status) < 0) return -errno;
   return static_cast<int>(status.st_mode & S_IFMT);
+}
+
+void Kernel::ring(int event) {
+  const uint64_t one = 1;
+  const iovec vector{.iov_base = const_cast<uint64_t*>(&one), .iov_len = sizeof(one)};
+  while (write(event, &vector, 1, -1, 0) == -EINTR) {
+  }
+}
+
+int Kernel::timer_watch_clock(int timer) {
+  itimerspec never{};
+  never.it_value.tv_sec = std::numeric_limits<int32_t>::max();
+  return timer_set(timer, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, never);
 }
 
 }  // namespace runtime

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The seam between the runtime and the kernel: every system call that an engine, a port or a timer
 // makes is a member here, so that a test can stand in its place and answer EINTR, ENOMEM, a short
-// count or a full ring. Calls answer a value, or minus an errno; none retries by itself.
+// count or a full ring. Calls answer a value, or minus an errno; none retries by itself. Below them
+// is what more than one caller makes of them.
 #pragma once
 
 #include <sys/socket.h>
@@ -83,6 +84,11 @@ class Kernel {
   virtual int set_nonblocking(int fd);
   /// The file's type (S_IFREG, S_IFSOCK, ...).
   virtual int file_type(int fd);
+
+  /// Adds one to an eventfd. One that is full has been rung often enough.
+  void ring(int event);
+  /// Sets a timer of CLOCK_REALTIME that never expires, but becomes readable when the clock is set.
+  int timer_watch_clock(int timer);
 };
 
 }  // namespace runtime

@@ -9,6 +9,7 @@
 
 #include "runtime/blocking_threads.h"
 #include "runtime/station.h"
+#include "runtime/transfer.h"
 
 namespace runtime {
 namespace {
@@ -151,47 +152,7 @@ bool Port::issue(Operation& operation) {
 }
 
 bool Port::try_inline(Operation& operation) {
-  const Request& request = operation.request_;
-  const int fd = operation.fd_;
-  const auto offset = static_cast<int64_t>(request.offset);
-  const auto flags = static_cast<int>(request.flags) | MSG_DONTWAIT;
-  iovec single{.iov_base = request.address, .iov_len = request.length};
-  const auto* vector = static_cast<const iovec*>(request.address);
-  const auto count = static_cast<int>(request.length);
-  msghdr message{};
-  message.msg_iov = &single;
-  message.msg_iovlen = 1;
-  ssize_t result = -EAGAIN;
-  switch (request.code) {
-    case Opcode::kRead:
-    case Opcode::kReadFixed:
-      result = kernel().read(fd, &single, 1, offset, RWF_NOWAIT);
-      break;
-    case Opcode::kReadVector:
-      result = kernel().read(fd, vector, count, offset, RWF_NOWAIT);
-      break;
-    case Opcode::kWrite:
-    case Opcode::kWriteFixed:
-      result = kernel().write(fd, &single, 1, offset, RWF_NOWAIT);
-      break;
-    case Opcode::kWriteVector:
-      result = kernel().write(fd, vector, count, offset, RWF_NOWAIT);
-      break;
-    case Opcode::kReceive:
-      result = kernel().receive(fd, message, flags);
-      break;
-    case Opcode::kSend:
-      result = kernel().send(fd, message, flags);
-      break;
-    case Opcode::kReceiveMessage:
-      result = kernel().receive(fd, *static_cast<msghdr*>(request.address), flags);
-      break;
-    case Opcode::kSendMessage:
-      result = kernel().send(fd, *static_cast<const msghdr*>(request.address), flags);
-      break;
-    default:
-      break;
-  }
+  const int64_t result = transfer(kernel(), operation.fd_, operation.request_, RWF_NOWAIT);
   if (result == -EAGAIN || result == -EINTR || result == -EOPNOTSUPP) return false;
   operation.result_ = static_cast<int32_t>(result);
   return true;
@@ -234,8 +195,7 @@ Io<void> Port::sleep_until(Instant deadline) {
   return {*this, nullptr, {.code = Opcode::kTimer}, nanoseconds_of(deadline)};
 }
 Io<void> Port::sleep_for(Nanoseconds duration) {
-  const Instant now = kernel().now();
-  return sleep_until(duration > kNever - now ? kNever : now + duration);
+  return sleep_until(after(kernel().now(), duration));
 }
 Io<void> Port::sleep_until(WallTime deadline) {
   return {*this, nullptr, {.code = Opcode::kWallTimer}, deadline.time_since_epoch().count()};

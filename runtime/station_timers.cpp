@@ -3,7 +3,6 @@
 // lasts no longer than the earliest of them.
 #include <poll.h>
 #include <sys/stat.h>
-#include <sys/timerfd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -69,7 +68,6 @@ void Station::advance_wall() {
   wall_seen_ = now;
 }
 
-// A timer that never expires, but becomes readable when its clock is set.
 void Station::watch_clock() {
   if (clock_poll_.pending()) return;
   if (!clock_) {
@@ -77,10 +75,7 @@ void Station::watch_clock() {
     if (fd < 0) return;
     clock_ = new DescriptorState(port_, kernel_, fd, true, Key{}, S_IFCHR, {});
   }
-  itimerspec never{};
-  never.it_value.tv_sec = std::numeric_limits<int32_t>::max();
-  if (kernel_.timer_set(clock_->fd(), TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, never) < 0)
-    return;
+  if (kernel_.timer_watch_clock(clock_->fd()) < 0) return;
   clock_poll_.request_ = {.code = Opcode::kPoll, .flags = POLLIN};
   clock_poll_.descriptor_ = clock_;
   clock_poll_.fd_ = clock_->fd();

@@ -126,13 +126,7 @@ class UringEngine final : public Engine {
     take_from_outside();
   }
 
-  void wake() override {
-    const uint64_t one = 1;
-    const iovec vector{.iov_base = const_cast<uint64_t*>(&one), .iov_len = sizeof(one)};
-    // EAGAIN: the counter is full, and the ring has been told often enough.
-    while (kernel_.write(wake_fd_, &vector, 1, -1, 0) == -EINTR) {
-    }
-  }
+  void wake() override { kernel_.ring(wake_fd_); }
 
  private:
   // ---- submission -----------------------------------------------------------------------------
