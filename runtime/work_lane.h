@@ -13,7 +13,7 @@ namespace runtime {
 
 class WorkLane {
  public:
-  WorkLane() : last_(&stub_), first_(&stub_) {}
+  WorkLane() : last_(&sentinel_), first_(&sentinel_) {}
   WorkLane(const WorkLane&) = delete;
   WorkLane& operator=(const WorkLane&) = delete;
 
@@ -25,10 +25,10 @@ class WorkLane {
   }
 
   /// Nothing is in it, and no append has begun; what a consumer is about to take may be. In this
-  /// order: first_ may still be an item while last_ is the stub.
+  /// order: first_ may still be an item while last_ is the sentinel.
   bool empty() const {
-    return last_.load(std::memory_order_seq_cst) == &stub_ &&
-           first_.load(std::memory_order_seq_cst) == &stub_;
+    return last_.load(std::memory_order_seq_cst) == &sentinel_ &&
+           first_.load(std::memory_order_seq_cst) == &sentinel_;
   }
 
   // The consumers' side: only with the lock held.
@@ -42,7 +42,7 @@ class WorkLane {
     WorkItem* first = first_.load(std::memory_order_relaxed);
     while (count < items.size()) {
       WorkItem* next = first->next_.load(std::memory_order_acquire);
-      if (first == &stub_) {
+      if (first == &sentinel_) {
         if (!next) break;
         first = next;
         continue;
@@ -50,7 +50,7 @@ class WorkLane {
       if (!next) {
         if (last_.load(std::memory_order_acquire) != first) break;
         // The last one can only go once something is behind it; an append may still come between.
-        push(stub_, stub_);
+        push(sentinel_, sentinel_);
         next = first->next_.load(std::memory_order_acquire);
         if (!next) break;
       }
@@ -70,7 +70,7 @@ class WorkLane {
   alignas(64) std::mutex mutex_;
   std::atomic<WorkItem*> first_;
   uint64_t taken_ = 0;
-  WorkItem stub_{nullptr};
+  WorkItem sentinel_{nullptr};
 };
 
 }  // namespace runtime
