@@ -143,6 +143,8 @@ int main(int argc, char** argv) {
   const unsigned wheels = name == "own" ? 0 : 1;
   const bench::Meter meter;
   size_t good = 1000;
+  for (; !probably_sustained(good, wheels); good /= 2)
+    if (good < 64) bench::die("not even a few sessions are served in time");
   size_t bad = 2 * good;
   for (; probably_sustained(bad, wheels); bad *= 2) good = bad;
   while (bad - good > good / 32) {
