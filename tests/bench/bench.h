@@ -20,6 +20,12 @@ namespace bench {
   std::exit(1);
 }
 
+/// The same with what errno says.
+[[noreturn]] inline void die_of_errno(const char* what) {
+  std::perror(what);
+  std::exit(1);
+}
+
 struct Usage {
   double seconds = 0;
   double cpu_seconds = 0;
@@ -74,7 +80,10 @@ class Line {
     add("cpu_seconds", usage.cpu_seconds);
     return add("switches", usage.switches);
   }
-  void print() { std::printf("%s}\n", text_.c_str()); }
+  void print() {
+    std::printf("%s}\n", text_.c_str());
+    std::fflush(stdout);
+  }
 
  private:
   Line& append(std::string_view name, std::string_view value) {

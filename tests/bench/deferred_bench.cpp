@@ -21,6 +21,7 @@
 #include <thread>
 
 #include "runtime/port.h"
+#include "tests/bench/bench.h"
 
 namespace {
 
@@ -48,20 +49,16 @@ constexpr std::array kArms = {Arm{"deferred", Delivery::kDeferred, false},
                               Arm{"control", Delivery::kOnIssuer, true},
                               Arm{"control-batched", Delivery::kOnIssuer, false}};
 
-[[noreturn]] void die(const char* what) {
-  std::perror(what);
-  std::exit(1);
-}
-
 /// A file that O_DIRECT reads find on the device.
 UniqueFd big_file() {
   UniqueFd fd(::open("/var/tmp", O_TMPFILE | O_RDWR | O_DIRECT | O_CLOEXEC, 0600));
-  if (!fd) die("file");
+  if (!fd) bench::die_of_errno("file");
   constexpr size_t kChunk = 1 << 20;
   void* chunk = std::aligned_alloc(kBlock, kChunk);
   std::memset(chunk, 'x', kChunk);
   for (uint64_t at = 0; at < kBlocks * kBlock; at += kChunk)
-    if (::write(fd.get(), chunk, kChunk) != static_cast<ssize_t>(kChunk)) die("file");
+    if (::write(fd.get(), chunk, kChunk) != static_cast<ssize_t>(kChunk))
+      bench::die_of_errno("file");
   std::free(chunk);
   ::fsync(fd.get());
   return fd;
@@ -174,7 +171,7 @@ using Ends = std::deque<End>;
 Totals issue(Port& port, Ends& ends, const Arm& arm, uint64_t steps,
              const std::atomic<bool>& stop) {
   auto seat = port.take_seat();
-  if (!seat) die("seat");
+  if (!seat) bench::die_of_errno("seat");
   Issuer issuer{.seat = *seat, .submits_each = arm.submits_each, .steps = steps};
   for (End& end : ends) end.begin(issuer);
   rusage before{};
@@ -197,20 +194,19 @@ Totals issue(Port& port, Ends& ends, const Arm& arm, uint64_t steps,
 
 void measure(const Arm& arm, int round, const Options& options, int file_fd) {
   auto port = Port::create({.engine = EngineKind::kUring, .delivery = arm.delivery});
-  if (!port) die("port");
+  if (!port) bench::die_of_errno("port");
   auto file = (*port)->borrow(file_fd);
   std::array<Ends, 2> ends;
   for (size_t i = 0; i < kPairs; ++i) {
     int pair[2];
-    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) die("sockets");
+    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+      bench::die_of_errno("sockets");
     for (size_t side = 0; side < 2; ++side)
       ends[side].emplace_back(*file, *(*port)->associate(UniqueFd(pair[side])), i + 1);
   }
   std::array<Totals, 2> totals;
   std::atomic<bool> stop = false;
-  rusage before{};
-  ::getrusage(RUSAGE_SELF, &before);
-  const auto start = std::chrono::steady_clock::now();
+  const bench::Meter meter;
   {
     std::array<std::jthread, 2> threads;
     for (size_t i = 0; i < 2; ++i)
@@ -219,14 +215,7 @@ void measure(const Arm& arm, int round, const Options& options, int file_fd) {
     std::this_thread::sleep_for(std::chrono::duration<double>(options.seconds));
     stop = true;
   }
-  const double elapsed =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  rusage after{};
-  ::getrusage(RUSAGE_SELF, &after);
-  const auto seconds_of = [](const rusage& usage) {
-    return static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-           static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-  };
+  const bench::Usage usage = meter.read();
   const PortCounters counters = (*port)->counters();
   {
     // What the issuers left, before it is taken away.
@@ -239,18 +228,18 @@ void measure(const Arm& arm, int round, const Options& options, int file_fd) {
   const uint64_t messages = totals[0].messages + totals[1].messages;
   const uint64_t involuntary = totals[0].involuntary + totals[1].involuntary;
   const double requests = static_cast<double>(reads + messages);
-  std::printf(
-      "{\"bench\": \"deferred\", \"peer\": \"%s\", \"round\": %d, \"requests_per_second\": %.0f, "
-      "\"reads_per_second\": %.0f, \"cpu_us_per_request\": %.2f, \"interruptions_per_1000\": %.2f, "
-      "\"involuntary_switches\": %lu, \"completions_while_computing\": %lu, "
-      "\"voluntary_switches\": %lu, \"turns_per_request\": %.3f}\n",
-      arm.name, round, requests / elapsed, static_cast<double>(reads) / elapsed,
-      (seconds_of(after) - seconds_of(before)) * 1e6 / requests,
-      1000.0 * static_cast<double>(involuntary + counters.interruptions) / requests,
-      static_cast<unsigned long>(involuntary), static_cast<unsigned long>(counters.interruptions),
-      static_cast<unsigned long>(totals[0].voluntary + totals[1].voluntary),
-      static_cast<double>(counters.turns) / requests);
-  std::fflush(stdout);
+  bench::Line("deferred", arm.name)
+      .add("round", round)
+      .add("requests_per_second", requests / usage.seconds)
+      .add("reads_per_second", static_cast<double>(reads) / usage.seconds)
+      .add("cpu_us_per_request", usage.cpu_seconds * 1e6 / requests)
+      .add("interruptions_per_1000",
+           1000.0 * static_cast<double>(involuntary + counters.interruptions) / requests)
+      .add("involuntary_switches", involuntary)
+      .add("completions_while_computing", counters.interruptions)
+      .add("voluntary_switches", totals[0].voluntary + totals[1].voluntary)
+      .add("turns_per_request", static_cast<double>(counters.turns) / requests)
+      .print();
 }
 
 }  // namespace

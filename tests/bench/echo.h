@@ -17,6 +17,8 @@
 #include <cstdlib>
 #include <vector>
 
+#include "tests/bench/bench.h"
+
 namespace echo {
 
 inline constexpr size_t kMessage = 64;
@@ -24,18 +26,14 @@ inline constexpr size_t kBlock = 4096;
 inline constexpr size_t kBlocks = 256;
 inline constexpr int kConnections = 256;
 
-[[noreturn]] inline void die(const char* what) {
-  std::perror(what);
-  std::exit(1);
-}
-
 /// A file of kBlocks blocks, without a name, in the page cache.
 inline int open_file() {
   const int fd = ::open("/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-  if (fd < 0) die("file");
+  if (fd < 0) bench::die_of_errno("file");
   const std::vector<char> block(kBlock, 'x');
   for (size_t i = 0; i < kBlocks; ++i)
-    if (::write(fd, block.data(), kBlock) != static_cast<ssize_t>(kBlock)) die("file");
+    if (::write(fd, block.data(), kBlock) != static_cast<ssize_t>(kBlock))
+      bench::die_of_errno("file");
   return fd;
 }
 
@@ -58,7 +56,7 @@ inline int listen_and_tell() {
   if (::bind(fd, reinterpret_cast<sockaddr*>(&address), length) < 0 ||
       ::listen(fd, kConnections) < 0 ||
       ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) < 0)
-    die("listen");
+    bench::die_of_errno("listen");
   std::printf("%d\n", ntohs(address.sin_port));
   std::fflush(stdout);
   return fd;

@@ -43,7 +43,7 @@ class Session : public std::enable_shared_from_this<Session> {
     }
 #endif
     if (::pread(g_fd, block_.data(), block_.size(), static_cast<off_t>(g_offsets.next())) < 0)
-      echo::die("pread");
+      bench::die_of_errno("pread");
     answer();
   }
 
@@ -84,5 +84,5 @@ int main(int argc, char** argv) try {
   accept(acceptor);
   context.run();
 } catch (const std::exception& error) {
-  echo::die(error.what());
+  bench::die(error.what());
 }

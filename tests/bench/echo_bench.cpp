@@ -68,7 +68,7 @@ class Server {
  public:
   Server(const std::filesystem::path& folder, const Contender& contender) {
     int out[2];
-    if (::pipe(out) < 0) echo::die("pipe");
+    if (::pipe(out) < 0) bench::die_of_errno("pipe");
     pid_ = ::fork();
     if (pid_ == 0) {
       ::dup2(out[1], STDOUT_FILENO);
@@ -79,11 +79,11 @@ class Server {
       for (const char* word : contender.command) arguments.push_back(const_cast<char*>(word));
       arguments.push_back(nullptr);
       ::execv(program.c_str(), arguments.data());
-      echo::die(program.c_str());
+      bench::die_of_errno(program.c_str());
     }
     ::close(out[1]);
     FILE* stream = ::fdopen(out[0], "r");
-    if (std::fscanf(stream, "%d", &port_) != 1) echo::die("server");
+    if (std::fscanf(stream, "%d", &port_) != 1) bench::die_of_errno("server");
     std::fclose(stream);
   }
   ~Server() {
@@ -128,7 +128,7 @@ class Client {
     for (size_t i = 0; i < connections_.size(); ++i) {
       const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
       if (::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) < 0)
-        echo::die("connect");
+        bench::die_of_errno("connect");
       echo::no_delay(fd);
       ::fcntl(fd, F_SETFL, O_NONBLOCK);
       connections_[i].fd = fd;
@@ -199,7 +199,7 @@ class Client {
     static const std::array<char, echo::kMessage> message{};
     if (::send(connection.fd, message.data(), message.size(), MSG_NOSIGNAL) !=
         static_cast<ssize_t>(message.size()))
-      echo::die("send");
+      bench::die_of_errno("send");
     connection.due.push_back(due);
     ++in_flight_;
   }
@@ -212,7 +212,7 @@ class Client {
       Connection& connection = connections_[events[static_cast<size_t>(i)].data.u64];
       std::array<char, 64 * echo::kMessage> buffer;
       const ssize_t got = ::recv(connection.fd, buffer.data(), buffer.size(), 0);
-      if (got <= 0) echo::die("recv");
+      if (got <= 0) bench::die_of_errno("recv");
       connection.filled += static_cast<size_t>(got);
       const Clock::time_point now = Clock::now();
       for (; connection.filled >= echo::kMessage; connection.filled -= echo::kMessage) {
@@ -278,15 +278,18 @@ Flat measure(const std::filesystem::path& folder, const Contender& contender, in
     paced_cpu_us = static_cast<double>(paced_after.cpu_ns - paced_before.cpu_ns) / 1e3 /
                    static_cast<double>(std::max<uint64_t>(paced, 1));
   }
-  std::printf(
-      "{\"bench\": \"echo\", \"peer\": \"%s\", \"round\": %d, \"requests_per_cpu_second\": %.0f, "
-      "\"requests_per_second\": %.0f, \"switches_per_1000\": %.2f, \"p99_flat_us\": %.1f, "
-      "\"rate\": %.0f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"paced_cpu_us\": %.2f}\n",
-      contender.name, round, flat.per_cpu_second, flat.per_second,
-      1000.0 * static_cast<double>(after.switches - before.switches) /
-          static_cast<double>(answered),
-      p99_flat, rate, p50, p99, paced_cpu_us);
-  std::fflush(stdout);
+  bench::Line("echo", contender.name)
+      .add("round", round)
+      .add("requests_per_cpu_second", flat.per_cpu_second)
+      .add("requests_per_second", flat.per_second)
+      .add("switches_per_1000", 1000.0 * static_cast<double>(after.switches - before.switches) /
+                                    static_cast<double>(answered))
+      .add("p99_flat_us", p99_flat)
+      .add("rate", rate)
+      .add("p50_us", p50)
+      .add("p99_us", p99)
+      .add("paced_cpu_us", paced_cpu_us)
+      .print();
   return flat;
 }
 

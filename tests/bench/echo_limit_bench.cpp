@@ -33,7 +33,7 @@ class Limit {
     const int listener = echo::listen_and_tell();
     for (size_t i = 0; i < echo::kConnections; ++i) {
       files[i] = ::accept(listener, nullptr, nullptr);
-      if (files[i] < 0) echo::die("accept");
+      if (files[i] < 0) bench::die_of_errno("accept");
       echo::no_delay(files[i]);
     }
     check(io_uring_register_files(&ring_, files.data(), files.size()));
@@ -64,7 +64,7 @@ class Limit {
   static void check(int result) {
     if (result >= 0) return;
     errno = -result;
-    echo::die("io_uring");
+    bench::die_of_errno("io_uring");
   }
 
   io_uring_sqe& entry() {

@@ -20,7 +20,7 @@ Task<> serve(Descriptor socket, const Descriptor& file, echo::Offsets& offsets) 
       rest = rest.subspan(*count);
     }
     const auto read = co_await file.read(block, offsets.next());
-    if (!read) echo::die("read");
+    if (!read) bench::die_of_errno("read");
     const auto sent = co_await socket.send(message);
     if (!sent || *sent != message.size()) co_return;
   }
@@ -41,9 +41,9 @@ Task<Result<>> listen(Port& port, const Descriptor& listener, const Descriptor& 
 int main(int argc, char** argv) {
   const std::string choice = argc > 1 ? argv[1] : "";
   auto port = Port::create({.engine = choice == "epoll" ? EngineKind::kEpoll : EngineKind::kUring});
-  if (!port) echo::die(port.error().message().c_str());
+  if (!port) bench::die_of_errno(port.error().message().c_str());
   auto seat = (*port)->take_seat();
-  if (!seat) echo::die(seat.error().message().c_str());
+  if (!seat) bench::die_of_errno(seat.error().message().c_str());
   const auto file = (*port)->associate(UniqueFd(echo::open_file()), Key{},
                                        {.skip_on_inline = choice == "inline" || choice == "all"});
   const auto listener = (*port)->associate(UniqueFd(echo::listen_and_tell()));
