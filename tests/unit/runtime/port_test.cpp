@@ -51,6 +51,19 @@ class CompletionPortTest : public PortTest {
     return packet;
   }
 
+  Descriptor tcp_socket() { return associate(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)); }
+
+  /// To a port of the loopback that the kernel chooses.
+  static sockaddr_in bind_to_loopback(const Descriptor& socket) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t length = sizeof(address);
+    EXPECT_EQ(::bind(socket.fd(), reinterpret_cast<sockaddr*>(&address), length), 0);
+    EXPECT_EQ(::getsockname(socket.fd(), reinterpret_cast<sockaddr*>(&address), &length), 0);
+    return address;
+  }
+
   bool nothing_waits() {
     Packet packet;
     return seat_->wait({&packet, 1}, port_->kernel().now() + 2ms) == 0;
@@ -134,23 +147,19 @@ TEST_P(CompletionPortTest, FixedBuffers) {
 }
 
 TEST_P(CompletionPortTest, AcceptsConnectsSendsAndReceives) {
-  const Descriptor listener = associate(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof(address);
-  ASSERT_EQ(::bind(listener.fd(), reinterpret_cast<sockaddr*>(&address), length), 0);
+  const Descriptor listener = tcp_socket();
+  const sockaddr_in address = bind_to_loopback(listener);
   ASSERT_EQ(::listen(listener.fd(), 8), 0);
-  ASSERT_EQ(::getsockname(listener.fd(), reinterpret_cast<sockaddr*>(&address), &length), 0);
 
   Operation accepting;
   sockaddr_storage peer{};
   socklen_t peer_length = 0;
   listener.accept(peer, peer_length).start(accepting, Key{1});
   EXPECT_TRUE(nothing_waits());
-  const Descriptor client = associate(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const Descriptor client = tcp_socket();
   Operation connecting;
-  client.connect(reinterpret_cast<sockaddr*>(&address), length).start(connecting, Key{2});
+  client.connect(reinterpret_cast<const sockaddr*>(&address), sizeof(address))
+      .start(connecting, Key{2});
   const Packet one = next();
   const Packet other = next();
   const Packet& accepted = one.key == Key{1} ? one : other;
@@ -185,15 +194,11 @@ TEST_P(CompletionPortTest, AcceptsConnectsSendsAndReceives) {
 }
 
 TEST_P(CompletionPortTest, ConnectIsRefused) {
-  const Descriptor listener = associate(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof(address);
-  ASSERT_EQ(::bind(listener.fd(), reinterpret_cast<sockaddr*>(&address), length), 0);
-  ASSERT_EQ(::getsockname(listener.fd(), reinterpret_cast<sockaddr*>(&address), &length), 0);
-  const Descriptor client = associate(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const auto result = run(client.connect(reinterpret_cast<sockaddr*>(&address), length));
+  const Descriptor listener = tcp_socket();
+  const sockaddr_in address = bind_to_loopback(listener);
+  const Descriptor client = tcp_socket();
+  const auto result =
+      run(client.connect(reinterpret_cast<const sockaddr*>(&address), sizeof(address)));
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error(), system_error(ECONNREFUSED));
 }

@@ -81,6 +81,26 @@ class WakeUpTest : public PortTest {
     for (size_t left = 4; left > 0;) left -= seat.wait(packets);
   }
 
+  /// When a ring has no room left, `start` lets something end the wait for `expected`: at once, or
+  /// in the thread that it answers.
+  template <class Start>
+  void expect_from_full_ring(Operation& expected, Start start) {
+    open({.entries = 4, .kernel = &kernel_});
+    if (port_->engine() != EngineKind::kUring) GTEST_SKIP() << "has no ring";
+    auto seat = port_->take_seat();
+    ASSERT_TRUE(seat);
+    auto [near, far] = stream_pair();
+    std::array<Operation, 4> receiving;
+    fill_ring(near, receiving);
+    const std::jthread starter = start(near);
+    const Instant deadline = later();
+    Packet packet;
+    ASSERT_EQ(seat->wait({&packet, 1}, deadline), 1U);
+    EXPECT_EQ(packet.operation, &expected);
+    EXPECT_LT(kernel_.now(), deadline);
+    empty_ring(*seat, near);
+  }
+
   Instant later() { return kernel_.now() + kGenerous; }
 
   WatchedKernel kernel_;
@@ -147,42 +167,21 @@ TEST_P(WakeUpTest, ASlotGivenUpForAWaitGoesToAThreadThatTakesPackets) {
 }
 
 TEST_P(WakeUpTest, ARequestThatFoundNoRoomIsNotForgotten) {
-  open({.entries = 4, .kernel = &kernel_});
-  if (port_->engine() != EngineKind::kUring) GTEST_SKIP() << "has no ring";
-  auto seat = port_->take_seat();
-  ASSERT_TRUE(seat);
-  auto [near, far] = stream_pair();
-  std::array<Operation, 4> receiving;
   Operation sending;
-  fill_ring(near, receiving);
-  near.send(unused_).start(sending);
-  const Instant deadline = later();
-  Packet packet;
-  ASSERT_EQ(seat->wait({&packet, 1}, deadline), 1U);
-  EXPECT_EQ(packet.operation, &sending);
-  EXPECT_LT(kernel_.now(), deadline);
-  empty_ring(*seat, near);
+  expect_from_full_ring(sending, [&](const Descriptor& near) {
+    near.send(unused_).start(sending);
+    return std::jthread();
+  });
 }
 
 TEST_P(WakeUpTest, AThreadThatCouldNotBeWokenDoesNotWait) {
-  open({.entries = 4, .kernel = &kernel_});
-  if (port_->engine() != EngineKind::kUring) GTEST_SKIP() << "has no ring";
-  auto seat = port_->take_seat();
-  ASSERT_TRUE(seat);
-  auto [near, far] = stream_pair();
-  std::array<Operation, 4> receiving;
   Operation posted;
-  fill_ring(near, receiving);
-  std::jthread poster([&] {
-    kernel_.await_waits(1);
-    port_->post(posted, Key{});
+  expect_from_full_ring(posted, [&](const Descriptor&) {
+    return std::jthread([&] {
+      kernel_.await_waits(1);
+      port_->post(posted, Key{});
+    });
   });
-  const Instant deadline = later();
-  Packet packet;
-  ASSERT_EQ(seat->wait({&packet, 1}, deadline), 1U);
-  EXPECT_EQ(packet.operation, &posted);
-  EXPECT_LT(kernel_.now(), deadline);
-  empty_ring(*seat, near);
 }
 
 TEST_P(WakeUpTest, ASeatedThreadEndsItsTasksOnAPortThatWasStopped) {
