@@ -169,7 +169,7 @@ Task<> Console::take_clients() {
       continue;
     }
     // One at a time: others are closed at once.
-    if (!has_client_) clients.spawn(serve_client(*std::move(client)));
+    if (!listened()) clients.spawn(serve_client(*std::move(client)));
   }
   (void)co_await clients.join();
 }
@@ -177,14 +177,12 @@ Task<> Console::take_clients() {
 Task<> Console::serve_client(UniqueFd client) {
   const auto stream = port_.associate(std::move(client));
   if (!stream) co_return;
-  has_client_ = true;
   set_listened(true);
   runtime::Scope directions(co_await runtime::this_source());
   directions.spawn(move_input(*stream));  // the end of one ends the other
   directions.spawn(move_output(*stream));
   (void)co_await directions.join();
   set_listened(false);
-  has_client_ = false;
 }
 
 Task<> Console::give_input() {
@@ -276,6 +274,11 @@ void Console::wrote(size_t count) {
 bool Console::all_written() {
   const std::lock_guard guard(lock_);
   return from_guest_.empty();
+}
+
+bool Console::listened() {
+  const std::lock_guard guard(lock_);
+  return !discards_;
 }
 
 void Console::set_listened(bool listened) {

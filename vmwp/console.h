@@ -58,6 +58,7 @@ class Console final : public chipset::SerialPeer {
   size_t peek_output(std::span<std::byte> chunk);
   void wrote(size_t count);
   bool all_written();
+  bool listened();
   void set_listened(bool listened);
 
   const ConsoleConfig::Kind kind_;
@@ -67,7 +68,6 @@ class Console final : public chipset::SerialPeer {
   runtime::Descriptor listener_;
   std::string socket_path_;
   bool raw_ = false;
-  bool has_client_ = false;
   Events events_;
   runtime::Signal output_queued_;
   runtime::Signal output_written_;
@@ -78,7 +78,7 @@ class Console final : public chipset::SerialPeer {
   std::deque<uint8_t> from_guest_;
   bool room_wanted_ = false;   // put() was refused: say when there is room
   bool input_paused_ = false;  // to_guest_ was full: say when there is room
-  bool discards_ = true;       // nobody listens: swallow output
+  bool discards_ = true;       // nobody listens, a socket has no client: swallow output
 };
 
 }  // namespace vmwp
