@@ -34,6 +34,7 @@ class GroupMember : public WorkItem {
         state_(owner == Owner::kItself ? kOwned | kDetached : uint32_t{kOwned}) {}
   virtual ~GroupMember() = default;
 
+  bool is_armed() const { return state_.load(std::memory_order_acquire) & kArmed; }
   void set_armed() { state_.fetch_or(kArmed, std::memory_order_acq_rel); }
   /// It is due. By whoever it waits at, whose lock the caller holds: see CleanupGroup::close.
   /// False: it had been cancelled.

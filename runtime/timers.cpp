@@ -9,8 +9,24 @@
 namespace runtime {
 namespace {
 
-uint64_t ticks(int64_t nanoseconds) {
-  return static_cast<uint64_t>(std::max<int64_t>(nanoseconds, 0));
+// A tick is the 1024th part of a millisecond, so that tolerances that people choose are powers of
+// two of them, or nearly: that decides how many timers share a wake-up. 16 ticks last 15,625 ns.
+constexpr uint64_t kTicks = 16;
+constexpr uint64_t kTicksLast = 15'625;
+
+constexpr uint64_t full_ticks(int64_t nanoseconds) {
+  const auto time = static_cast<uint64_t>(std::max<int64_t>(nanoseconds, 0));
+  return time / kTicksLast * kTicks + time % kTicksLast * kTicks / kTicksLast;
+}
+
+constexpr int64_t start_of(uint64_t tick) {
+  return static_cast<int64_t>(tick / kTicks * kTicksLast +
+                              (tick % kTicks * kTicksLast + kTicks - 1) / kTicks);
+}
+
+constexpr uint64_t first_tick_from(int64_t nanoseconds) {
+  const uint64_t tick = full_ticks(nanoseconds);
+  return start_of(tick) < nanoseconds ? tick + 1 : tick;
 }
 
 int64_t count(Instant instant) {
@@ -73,6 +89,19 @@ void TimerMember::arm(int64_t deadline, Clock clock, TimerShape shape) {
   if (sooner) pool.hurry(*shelf);
 }
 
+// By the shelf's keeper the timer is taken off at once, so that nobody wakes up for it. Elsewhere
+// it stays until it is due.
+bool TimerMember::cancel() {
+  if (!GroupMember::cancel()) return false;
+  TimerShelf* const shelf = shelf_.load(std::memory_order_relaxed);
+  const Worker* const worker = Worker::current();
+  if (shelf && worker && worker == group().pool().workers_[shelf->index()].get()) {
+    const std::lock_guard lock(shelf->mutex_);
+    if (!is_armed()) shelf->wheel_.cancel(*this);
+  }
+  return true;
+}
+
 void TimerMember::withdraw() {
   TimerShelf* const shelf = shelf_.load(std::memory_order_seq_cst);
   if (!shelf) return;
@@ -81,7 +110,7 @@ void TimerMember::withdraw() {
 }
 
 TimerShelf::TimerShelf(ThreadPool& pool, unsigned index)
-    : pool_(pool), index_(index), wheel_(ticks(count(pool.kernel().now()))) {}
+    : pool_(pool), index_(index), wheel_(full_ticks(count(pool.kernel().now()))) {}
 
 void TimerShelf::place(TimerMember& timer) {
   int64_t deadline = timer.deadline_;
@@ -91,11 +120,14 @@ void TimerShelf::place(TimerMember& timer) {
     deadline = left > 0 ? add(now, left) : now;
     has_wall_timers_ = true;
   }
-  wheel_.arm(timer, ticks(deadline), timer.tolerance_);
+  const uint64_t first = first_tick_from(deadline);
+  const uint64_t last = full_ticks(add(deadline, timer.tolerance_));
+  wheel_.arm(timer, first, last > first ? last - first : 0);
 }
 
 bool TimerShelf::publish() {
-  const auto next = static_cast<int64_t>(std::min(wheel_.next_expiry(), ticks(kEnd)));
+  const uint64_t tick = wheel_.next_expiry();
+  const int64_t next = tick > full_ticks(kEnd) ? kEnd : start_of(tick);
   const int64_t before = next_due_.load(std::memory_order_relaxed);
   if (next != before) next_due_.store(next, std::memory_order_seq_cst);
   return next < before;
@@ -104,7 +136,7 @@ bool TimerShelf::publish() {
 size_t TimerShelf::expire(Instant now) {
   const std::lock_guard lock(mutex_);
   size_t fired = 0;
-  wheel_.advance(ticks(count(now)), [&](base::WheelTimer& link) {
+  wheel_.advance(full_ticks(count(now)), [&](base::WheelTimer& link) {
     auto& timer = static_cast<TimerMember&>(link);
     int64_t moment = count(now);
     if (timer.clock_ == TimerMember::Clock::kWall) {
@@ -128,7 +160,7 @@ void TimerShelf::clock_was_set() {
   const std::lock_guard lock(mutex_);
   if (!has_wall_timers_) return;
   has_wall_timers_ = false;
-  wheel_.restart(ticks(count(pool_.kernel().now())), [&](base::WheelTimer& link) {
+  wheel_.restart(full_ticks(count(pool_.kernel().now())), [&](base::WheelTimer& link) {
     auto& timer = static_cast<TimerMember&>(link);
     if (timer.clock_ == TimerMember::Clock::kWall)
       place(timer);

@@ -34,6 +34,8 @@ class TimerMember : public GroupMember, private base::WheelTimer {
   /// the same. Of one timer, calls do not overlap; they may overlap with cancel() and with its run.
   void arm(Instant deadline, TimerShape shape);
   void arm(WallTime deadline, TimerShape shape);
+  /// As GroupMember's.
+  bool cancel();
 
  private:
   friend class TimerShelf;
@@ -88,7 +90,7 @@ class PoolTimer {
 
   void arm(Instant deadline, TimerShape shape = {}) { member_.arm(deadline, shape); }
   void arm(WallTime deadline, TimerShape shape = {}) { member_.arm(deadline, shape); }
-  /// Any thread, without a lock. True: a run that was to come will not come.
+  /// Any thread, without a lock of another worker. True: a run that was to come will not come.
   bool cancel() { return member_.cancel(); }
 
  private:
