@@ -228,6 +228,7 @@ bool ThreadPool::sleep(Worker& worker) {
   const bool keeper = worker.index() < shelves_.size();
   const auto due = [&] { return keeper ? shelves_[worker.index()]->next_due() : kNever; };
   Instant retire_at = after(worker.now_, options_.idle_time);
+  worker.called_ = true;
   for (;;) {
     const Instant until = std::min(due(), retire_at);
     worker.sleeps_until_.store(until.time_since_epoch().count(), std::memory_order_seq_cst);
@@ -242,7 +243,8 @@ bool ThreadPool::sleep(Worker& worker) {
     if (worker.word_.load(std::memory_order_acquire) == Worker::kCalled) break;
     if (due() <= worker.now_) {
       call(worker);
-      --wakes_;  // by itself
+      --wakes_;
+      worker.called_ = false;
       break;
     }
     if (worker.now_ < retire_at) continue;

@@ -58,10 +58,11 @@ void Worker::keep_shelf() {
   pool_.expire(shelf, now_);
 }
 
-// Until work comes in sight, or for a while; not where somebody does so already.
+// Until work comes in sight, or for a while; not where somebody does so already, and only for a
+// look where it woke up by itself, for a timer: that work comes says nothing about more to come.
 bool Worker::search() {
   if (surplus_ || !pool_.enter_search(*this)) return false;
-  const Instant until = now_ + kSearchTime;
+  const Instant until = called_ ? now_ + kSearchTime : now_;
   const TimerShelf* const shelf =
       index_ < pool_.shelves_.size() ? pool_.shelves_[index_].get() : nullptr;
   do {

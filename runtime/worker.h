@@ -87,6 +87,7 @@ class alignas(64) Worker {
   unsigned turn_ = 0;       // where to look first
   unsigned fruitless_ = 0;  // visits to a group, in succession
   bool surplus_ = false;    // more run than should
+  bool called_ = true;      // to work, since it slept; or it woke up for its timers
   Instant now_;
   Instant backlog_since_ = kNever;
 
