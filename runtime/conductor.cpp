@@ -172,7 +172,8 @@ void Conductor::dispatch(uint64_t id, uint32_t events) {
   wait.id_ = 0;
   deadlines_.cancel(wait);
   wait.events_.store(events, std::memory_order_relaxed);
-  wait.fire(false);
+  ThreadPool& pool = wait.group().pool();
+  if (wait.fire(false)) pool.count_descriptor();
 }
 
 Result<> Conductor::register_wait(WaitMember& wait, uint32_t events, Instant deadline) {

@@ -182,6 +182,7 @@ PoolCounters ThreadPool::counters() const {
   for (const auto& worker : workers_) worker->counters_.add_to(sum);
   sum.cancelled += cancelled_outside_.load(std::memory_order_relaxed);
   sum.timers = timers_fired_.load(std::memory_order_relaxed);
+  sum.descriptors = descriptors_ready_.load(std::memory_order_relaxed);
   const std::lock_guard lock(mutex_);
   sum.rescued = rescued_;
   sum.wakes = wakes_;

@@ -76,6 +76,7 @@ class ThreadPool {
   void count_cancelled(uint64_t count) {
     cancelled_outside_.fetch_add(count, std::memory_order_relaxed);
   }
+  void count_descriptor() { descriptors_ready_.fetch_add(1, std::memory_order_relaxed); }
   void notify_quiet();
   void pass_through();
 
@@ -139,6 +140,7 @@ class ThreadPool {
   std::atomic<bool> rescue_ = false;    // a worker is stuck before it could finish its batch
   std::atomic<uint64_t> cancelled_outside_ = 0;
   std::atomic<uint64_t> timers_fired_ = 0;
+  std::atomic<uint64_t> descriptors_ready_ = 0;
 
   alignas(64) mutable std::mutex mutex_;
   std::condition_variable quiet_;

@@ -52,6 +52,7 @@ TEST_F(PoolWaitTest, RunsOncePerArming) {
     pool_->group().wait();
   }
   EXPECT_EQ(count_, 10);
+  EXPECT_EQ(pool_->counters().descriptors, 10U);
 }
 
 TEST_F(PoolWaitTest, CallableMayArmItAgain) {
