@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The examples of docs/runtime.md, compiled and run: the last test holds every fenced example
-// against this file, so change both together.
+// against this file and pool_guide_test.cpp, so change both together.
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -10,15 +10,11 @@
 #include <array>
 #include <cstring>
 #include <fstream>
-#include <numeric>
-#include <semaphore>
 #include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "runtime/fork.h"
-#include "runtime/pool.h"
 #include "runtime/scope.h"
 #include "tests/unit/runtime/port_fixture.h"
 
@@ -176,51 +172,6 @@ TEST(GuideTest, TakesPackets) {
   EXPECT_EQ(reads, 1);
 }
 
-// ---- The pool ----------------------------------------------------------------------------------
-
-Result<> sum_in_a_pool(std::array<std::atomic<int>, 8>& sums) {
-  RT_TRY_ASSIGN(const std::unique_ptr<ThreadPool> pool,
-                ThreadPool::create({.name = "checksums", .concurrency = 2}));
-  CleanupGroup vm(*pool);
-  for (std::atomic<int>& sum : sums) vm.post([&sum] { sum = 1; });
-  vm.wait();
-  vm.close();
-  vm.post([] { ADD_FAILURE(); });  // dropped: the group is closed
-  return {};
-}
-
-TEST(GuideTest, AGroupRunsAndCloses) {
-  std::array<std::atomic<int>, 8> sums{};
-  ASSERT_TRUE(sum_in_a_pool(sums));
-  for (const std::atomic<int>& sum : sums) EXPECT_EQ(sum, 1);
-}
-
-void wait_for_timer(ThreadPool& pool, CleanupGroup& group) {
-  std::binary_semaphore late(0);
-  PoolTimer timer(group, [&late] { late.release(); });
-  timer.arm(pool.kernel().now() + 1ms, {.tolerance = 1ms});
-  late.acquire();
-}
-
-uint64_t sum_of(std::span<const uint32_t> numbers) {
-  if (numbers.size() < 1024) return std::accumulate(numbers.begin(), numbers.end(), uint64_t{0});
-  uint64_t right = 0;
-  Fork fork([&] { right = sum_of(numbers.subspan(numbers.size() / 2)); });
-  const uint64_t left = sum_of(numbers.first(numbers.size() / 2));
-  fork.join();
-  return left + right;
-}
-
-TEST(GuideTest, TimersAndForks) {
-  const auto pool = *ThreadPool::create({.name = "guide"});
-  wait_for_timer(*pool, pool->group());
-  std::vector<uint32_t> numbers(100'000);
-  std::iota(numbers.begin(), numbers.end(), 0u);
-  uint64_t sum = 0;
-  EXPECT_TRUE(run(pool->group(), [&] { sum = sum_of(numbers); }));
-  EXPECT_EQ(sum, uint64_t{100'000} * 99'999 / 2);
-}
-
 std::string without_indentation(std::istream& stream) {
   std::string text;
   for (std::string line; std::getline(stream, line);) {
@@ -232,8 +183,12 @@ std::string without_indentation(std::istream& stream) {
 
 TEST(GuideTest, EveryExampleOfTheGuideIsCompiledHere) {
   const std::string root = PARTITA_SOURCE_DIR;
-  std::ifstream source(root + "/tests/unit/runtime/guide_test.cpp");
-  const std::string compiled = without_indentation(source);
+  std::string compiled;
+  for (const char* name : {"guide_test.cpp", "pool_guide_test.cpp"}) {
+    std::ifstream source(root + "/tests/unit/runtime/" + name);
+    ASSERT_TRUE(source) << name << " is gone";
+    compiled += without_indentation(source);
+  }
   std::ifstream guide(root + "/docs/runtime.md");
   ASSERT_TRUE(guide) << "docs/runtime.md is gone";
   int examples = 0;

@@ -89,6 +89,7 @@ class PoolStressTest : public PoolTestBase {
     const Instant end = now() + duration();
     {
       std::vector<std::jthread> threads;
+      threads.reserve(kThreads + 1);
       for (size_t i = 0; i < kThreads; ++i)
         threads.emplace_back(
             [this, end, generator = Random(seed + static_cast<uint32_t>(i))]() mutable {
@@ -441,6 +442,7 @@ TEST_F(PoolStressTest, PoolsComeAndGo) {
       const auto pool = make_pool({.concurrency = 1 + static_cast<unsigned>(generator() % 3),
                                    .idle_time = std::chrono::microseconds(generator() % 300)});
       std::vector<std::jthread> threads;
+      threads.reserve(2);
       for (int i = 0; i < 2; ++i)
         threads.emplace_back([&, mine = Random(static_cast<uint32_t>(generator()))]() mutable {
           for (unsigned count = mine() % 200; count > 0; --count) {
