@@ -40,7 +40,7 @@ void fill(abi::HvMessage& slot, const abi::HvMessage& message) {
   const size_t size = std::min<size_t>(message.header.payload_size, sizeof(message.payload));
   std::memcpy(slot.payload, message.payload, size);
   slot.header.payload_size = static_cast<uint8_t>(size);
-  slot.header.message_flags = 0;
+  std::atomic_ref(slot.header.message_flags).store(0, std::memory_order_relaxed);
   slot.header.reserved = 0;
   slot.header.sender = message.header.sender;
   std::atomic_ref(slot.header.message_type)

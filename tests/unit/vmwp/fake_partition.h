@@ -3,6 +3,7 @@
 // is none), messages replayed from a queue, and a history of every call.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <map>
 #include <set>
@@ -65,7 +66,8 @@ class FakePartition final : public VpControl {
   std::map<uint64_t, hv::abi::HvTranslateGvaResultCode> faults;
   std::deque<hv::abi::HvMessage> messages;
   std::vector<chipset::InterruptMessage> interrupts;
-  unsigned runs = 0, sets = 0, gets = 0, translations = 0;
+  std::atomic<unsigned> runs = 0;  // the others are for the thread that runs the VP
+  unsigned sets = 0, gets = 0, translations = 0;
 };
 
 }  // namespace vmwp
