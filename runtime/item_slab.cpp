@@ -1,65 +1,82 @@
 // SPDX-License-Identifier: MIT
 #include "runtime/item_slab.h"
 
-#include <algorithm>
+#include <atomic>
 #include <mutex>
-#include <span>
 #include <utility>
-#include <vector>
 
 namespace runtime::slab {
-namespace {
 
-// Free blocks of one size, the last given first.
-class Depot {
+// The head of a slab. Its count is what was cut from it less what was freed. What was cut is added
+// when its thread leaves it, so that the count is zero once only: when all is free for good.
+class alignas(kBlockAlignment) Slab {
  public:
-  explicit Depot(size_t block_size) : block_size_(block_size) {}
+  std::byte* first() { return reinterpret_cast<std::byte*>(this + 1); }
+  std::byte* end() { return reinterpret_cast<std::byte*>(this) + kSlabSize; }
 
-  void take(std::span<void*> blocks) {
-    const std::lock_guard lock(mutex_);
-    while (free_.size() < blocks.size()) make_blocks();
-    const auto first = free_.end() - static_cast<ptrdiff_t>(blocks.size());
-    std::copy(first, free_.end(), blocks.begin());
-    free_.erase(first, free_.end());
-  }
-
-  // There is room for every block that was made.
-  void give(std::span<void* const> blocks) noexcept {
-    const std::lock_guard lock(mutex_);
-    free_.insert(free_.end(), blocks.begin(), blocks.end());
+  /// True: all is free.
+  bool leave(uint32_t cut) { return count_.fetch_add(cut, std::memory_order_acq_rel) + cut == 0; }
+  bool free(uint32_t bytes) {
+    return count_.fetch_sub(bytes, std::memory_order_acq_rel) == bytes;
   }
 
  private:
-  static constexpr size_t kChunkBlocks = 1024;
-
-  void make_blocks() {
-    if (free_.capacity() < made_ + kChunkBlocks)
-      free_.reserve(std::max(2 * free_.capacity(), made_ + kChunkBlocks));
-    auto* const chunk = static_cast<std::byte*>(::operator new(kChunkBlocks * block_size_));
-    made_ += kChunkBlocks;
-    // Taken in the order of addresses, which suits the processor's prefetching.
-    for (size_t i = kChunkBlocks; i-- > 0;) free_.push_back(chunk + i * block_size_);
-  }
-
-  const size_t block_size_;
-  std::mutex mutex_;
-  std::vector<void*> free_;
-  size_t made_ = 0;
+  friend class Depot;
+  std::atomic<uint32_t> count_ = 0;
+  Slab* next_ = nullptr;
 };
 
+// Slabs that are free, the last given first: it is the one that a processor still has.
+class Depot {
+ public:
+  Slab& take() {
+    const std::lock_guard lock(mutex_);
+    if (!free_) make_slabs();
+    return *std::exchange(free_, free_->next_);
+  }
+
+  void give(Slab& slab) noexcept {
+    const std::lock_guard lock(mutex_);
+    slab.next_ = std::exchange(free_, &slab);
+  }
+
+ private:
+  static constexpr size_t kMadeAtOnce = 64;
+
+  void make_slabs() {
+    auto* const memory = static_cast<std::byte*>(
+        ::operator new(kMadeAtOnce * kSlabSize, std::align_val_t(kSlabSize)));
+    for (size_t i = kMadeAtOnce; i-- > 0;) {
+      auto* const slab = new (memory + i * kSlabSize) Slab;
+      slab->next_ = std::exchange(free_, slab);
+    }
+  }
+
+  std::mutex mutex_;
+  Slab* free_ = nullptr;
+};
+
+namespace {
+
 // Never destroyed: threads may outlive static objects.
-Depot& depot(size_t number) {
-  static auto* const depots = new std::array{Depot(kBlockSizes[0]), Depot(kBlockSizes[1])};
-  return (*depots)[number];
+Depot& depot() {
+  static auto* const the = new Depot;
+  return *the;
 }
 
-// Gives back what an ending thread has. What such a thread frees even later stays unused.
+void leave_slab() noexcept {
+  if (!cache.next) return;
+  Slab& slab = *slab_of(cache.next - 1);
+  const auto cut = static_cast<uint32_t>(std::exchange(cache.next, nullptr) - slab.first());
+  cache.end = nullptr;
+  if (slab.leave(cut)) depot().give(slab);
+}
+
+// At a thread's end. What such a thread allocates or frees even later stays unused.
 struct Returner {
   ~Returner() {
-    for (size_t number = 0; number < caches.size(); ++number) {
-      Cache& cache = caches[number];
-      depot(number).give(std::span(cache.blocks).first(std::exchange(cache.count, 0)));
-    }
+    leave_slab();
+    turn_to(nullptr);
   }
 };
 
@@ -70,20 +87,19 @@ void return_at_exit() {
 
 }  // namespace
 
-void refill(size_t number) {
+std::byte* change_slab() {
   return_at_exit();
-  Cache& cache = caches[number];
-  depot(number).take(std::span(cache.blocks).first(Cache::kMove));
-  cache.count = Cache::kMove;
+  leave_slab();
+  Slab& slab = depot().take();
+  cache.end = slab.end();
+  return slab.first();
 }
 
-// Keeps the newer half, which is warm.
-void spill(size_t number) noexcept {
+void turn_to(Slab* slab) noexcept {
   return_at_exit();
-  Cache& cache = caches[number];
-  depot(number).give(std::span(cache.blocks).first(Cache::kMove));
-  std::copy(cache.blocks.begin() + Cache::kMove, cache.blocks.end(), cache.blocks.begin());
-  cache.count -= Cache::kMove;
+  Slab* const before = std::exchange(cache.freed_of, slab);
+  const uint32_t bytes = std::exchange(cache.freed, 0);
+  if (before && before->free(bytes)) depot().give(*before);
 }
 
 }  // namespace runtime::slab

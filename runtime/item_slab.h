@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: MIT
 // Blocks for closures, which one thread allocates and another frees: the pattern that general
-// allocators are slowest at. A thread keeps some blocks of each of two sizes, as pointers, so that
-// it can have the processor fetch a block, which another one wrote last, before its turn comes. A
-// depot that all threads share takes and gives them by the dozen. Memory is kept for reuse until
-// the process ends. Under AddressSanitizer every block is an allocation of its own, so that it sees
-// who uses a freed one.
+// allocators are slowest at. A thread cuts its blocks from a slab, one behind the other, which is the
+// order in which processors fetch memory ahead. Freeing counts bytes; the slab whose blocks are all
+// free goes to a depot that all threads share, and from there to whoever needs one. A block that
+// stays keeps its slab of a page. Memory is kept for reuse until the process ends. Under
+// AddressSanitizer every block is an allocation of its own, so that it sees who uses a freed one.
 #pragma once
 
-#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <new>
 
 namespace runtime {
 
-inline constexpr std::array<size_t, 2> kBlockSizes = {32, 64};
 inline constexpr size_t kBlockAlignment = 16;
+inline constexpr size_t kLargestBlock = 256;
 
 #if defined(__SANITIZE_ADDRESS__)
 #define RT_PLAIN_BLOCKS 1
@@ -26,35 +26,37 @@ inline constexpr size_t kBlockAlignment = 16;
 
 namespace slab {
 
+class Slab;
+inline constexpr size_t kSlabSize = 4096;  // and alignment
+
+/// A thread's own.
 struct Cache {
-  static constexpr unsigned kCapacity = 128;
-  static constexpr unsigned kMove = kCapacity / 2;  // at once to or from the depot
-  static constexpr unsigned kAhead = 8;  // blocks that are on their way to this processor
-
-  unsigned count = 0;
-  std::array<void*, kCapacity> blocks{};
+  // Where the next block is cut, and where the slab ends.
+  std::byte* next = nullptr;
+  std::byte* end = nullptr;
+  // The slab that it last freed blocks of, and how many bytes that the slab does not know yet.
+  Slab* freed_of = nullptr;
+  uint32_t freed = 0;
 };
-inline constinit thread_local std::array<Cache, kBlockSizes.size()> caches{};
+inline constinit thread_local Cache cache{};
 
-// Blocks for an empty cache; room in a full one.
-void refill(size_t number);
-void spill(size_t number) noexcept;
+/// The beginning of another slab; the one before is left to those who free its blocks.
+std::byte* change_slab();
+/// Tells the slab what was freed, and turns to another.
+void turn_to(Slab* slab) noexcept;
 
-inline void fetch_for_writing(const void* block) {
-  asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(block)));
+inline Slab* slab_of(void* block) {
+  return reinterpret_cast<Slab*>(reinterpret_cast<uintptr_t>(block) & ~(kSlabSize - 1));
 }
 
-constexpr size_t number_of(size_t size) {
-  size_t number = 0;
-  while (kBlockSizes[number] < size) ++number;
-  return number;
-}
+template <class T>
+constexpr size_t kSizeOf = (sizeof(T) + kBlockAlignment - 1) & ~(kBlockAlignment - 1);
 
 }  // namespace slab
 
 template <class T>
 constexpr bool fits_block() {
-  return sizeof(T) <= kBlockSizes.back() && alignof(T) <= kBlockAlignment;
+  return sizeof(T) <= kLargestBlock && alignof(T) <= kBlockAlignment;
 }
 
 /// Memory for a T that fits.
@@ -63,13 +65,12 @@ void* allocate_block() {
 #if defined(RT_PLAIN_BLOCKS)
   return ::operator new(sizeof(T));
 #else
-  constexpr size_t kNumber = slab::number_of(sizeof(T));
-  slab::Cache& cache = slab::caches[kNumber];
-  if (cache.count == 0) [[unlikely]]
-    slab::refill(kNumber);
-  void* const block = cache.blocks[--cache.count];
-  // What lies below the bottom is a block that was here before, or nothing: harmless.
-  slab::fetch_for_writing(cache.blocks[(cache.count - slab::Cache::kAhead) % cache.kCapacity]);
+  constexpr size_t kSize = slab::kSizeOf<T>;
+  slab::Cache& cache = slab::cache;
+  std::byte* block = cache.next;
+  if (static_cast<size_t>(cache.end - block) < kSize) [[unlikely]]
+    block = slab::change_slab();
+  cache.next = block + kSize;
   return block;
 #endif
 }
@@ -79,11 +80,11 @@ void free_block(void* memory) noexcept {
 #if defined(RT_PLAIN_BLOCKS)
   ::operator delete(memory);
 #else
-  constexpr size_t kNumber = slab::number_of(sizeof(T));
-  slab::Cache& cache = slab::caches[kNumber];
-  if (cache.count == cache.kCapacity) [[unlikely]]
-    slab::spill(kNumber);
-  cache.blocks[cache.count++] = memory;
+  slab::Cache& cache = slab::cache;
+  slab::Slab* const slab = slab::slab_of(memory);
+  if (slab != cache.freed_of) [[unlikely]]
+    slab::turn_to(slab);
+  cache.freed += slab::kSizeOf<T>;
 #endif
 }
 

@@ -40,6 +40,11 @@ struct Witness {
   bool alive = true;
 };
 
+/// What the queue holds of a closure with a witness, with its padding.
+struct alignas(kBlockAlignment) QueuedClosure {
+  std::array<std::byte, sizeof(WorkItem) + sizeof(Witness)> memory;
+};
+
 struct Occupied {
   Occupied() : pool(std::move(*ThreadPool::create({.concurrency = 1, .max_workers = 1}))) {
     pool->post([this] {
@@ -96,7 +101,7 @@ int main(int argc, char** argv) {
   } else if (name == "deque") {
     measure_deque<std::array<std::byte, sizeof(Item)>>(name);
   } else if (name == "deque-closure") {
-    measure_deque<std::array<std::byte, kBlockSizes[0]>>(name);
+    measure_deque<QueuedClosure>(name);
   } else {
     bench::die("no such peer");
   }
