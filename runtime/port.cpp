@@ -213,6 +213,11 @@ bool Port::Selector::matches(const Operation& operation) const {
   return everything || operation.key_ == key;
 }
 
+bool Port::Selector::same_choice(const Selector& other) const {
+  return descriptor == other.descriptor && source == other.source &&
+         everything == other.everything && key == other.key;
+}
+
 bool Port::cancel(Operation& operation) {
   Station* to_wake = nullptr;
   {
@@ -263,7 +268,12 @@ void Port::cancel(Selector selector) {
       operation = next;
     }
     for (Station* station : stations_) {
-      station->selectors_.push_back(selector);
+      // One that was sent again and again before the station looked is sent once.
+      std::vector<Selector>& mail = station->selectors_;
+      if (!mail.empty() && mail.back().same_choice(selector))
+        mail.back().epoch = std::max(mail.back().epoch, selector.epoch);
+      else
+        mail.push_back(selector);
       to_wake.push_back(notify(*station));
     }
   }

@@ -105,6 +105,7 @@ class Port {
     uint64_t epoch = 0;
 
     bool matches(const Operation& operation) const;
+    bool same_choice(const Selector& other) const;
   };
 
   explicit Port(PortOptions options);
