@@ -61,17 +61,9 @@ void TimerMember::arm(WallTime deadline, TimerShape shape) {
 void TimerMember::arm(int64_t deadline, Clock clock, TimerShape shape) {
   ThreadPool& pool = group().pool();
   TimerShelf* const mine = &pool.shelf();
-  TimerShelf* shelf = shelf_.load(std::memory_order_relaxed);
-  std::unique_lock<std::mutex> lock;
-  if (shelf && shelf != mine) {
-    lock = std::unique_lock(shelf->mutex_);
-    if (!WheelTimer::armed()) lock.unlock();  // nothing ties it to that shelf any more
-  }
-  if (!lock.owns_lock()) {
-    lock = std::unique_lock(mine->mutex_);
-    if (shelf != mine) shelf_.store(mine, std::memory_order_seq_cst);
-    shelf = mine;
-  }
+  TimerShelf* const before = shelf_.load(std::memory_order_relaxed);
+  if (before != mine) move_to(*mine, before);
+  std::unique_lock lock(mine->mutex_);
   // Either this sees that the group is closed, or close() sees the shelf, whose lock it waits for.
   if (group().closed()) {
     lock.unlock();
@@ -82,11 +74,31 @@ void TimerMember::arm(int64_t deadline, Clock clock, TimerShape shape) {
   tolerance_ = clamp_tolerance(shape.tolerance);
   clock_ = clock;
   set_armed();
-  shelf->place(*this);
-  const bool sooner = shelf->publish();
+  mine->place(*this);
+  const bool sooner = mine->publish();
   lock.unlock();
   // It may have expired, and be gone.
-  if (sooner) pool.hurry(*shelf);
+  if (sooner) pool.hurry(*mine);
+}
+
+// A timer goes with whoever arms it, so that who works on, elsewhere, meets nobody at its lock.
+void TimerMember::move_to(TimerShelf& shelf, TimerShelf* before) {
+  std::unique_lock<std::mutex> lock;
+  if (before) {
+    lock = std::unique_lock(before->mutex_);
+    before->wheel_.cancel(*this);
+  }
+  shelf_.store(&shelf, std::memory_order_seq_cst);
+}
+
+// Its shelf, locked; it may move until then.
+std::unique_lock<std::mutex> TimerMember::lock_shelf(TimerShelf*& shelf) {
+  for (;;) {
+    shelf = shelf_.load(std::memory_order_seq_cst);
+    if (!shelf) return {};
+    std::unique_lock lock(shelf->mutex_);
+    if (shelf == shelf_.load(std::memory_order_relaxed)) return lock;
+  }
 }
 
 // By the shelf's keeper the timer is taken off at once, so that nobody wakes up for it. Elsewhere
@@ -97,16 +109,17 @@ bool TimerMember::cancel() {
   const Worker* const worker = Worker::current();
   if (shelf && worker && worker == group().pool().workers_[shelf->index()].get()) {
     const std::lock_guard lock(shelf->mutex_);
-    if (!is_armed()) shelf->wheel_.cancel(*this);
+    // Unless it was armed elsewhere since.
+    if (!is_armed() && shelf == shelf_.load(std::memory_order_relaxed))
+      shelf->wheel_.cancel(*this);
   }
   return true;
 }
 
 void TimerMember::withdraw() {
-  TimerShelf* const shelf = shelf_.load(std::memory_order_seq_cst);
-  if (!shelf) return;
-  const std::lock_guard lock(shelf->mutex_);
-  shelf->wheel_.cancel(*this);
+  TimerShelf* shelf;
+  const std::unique_lock lock = lock_shelf(shelf);
+  if (shelf) shelf->wheel_.cancel(*this);
 }
 
 TimerShelf::TimerShelf(ThreadPool& pool, unsigned index)

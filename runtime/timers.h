@@ -43,9 +43,11 @@ class TimerMember : public GroupMember, private base::WheelTimer {
   enum class Clock : uint8_t { kMonotonic, kWall };
 
   void arm(int64_t deadline, Clock clock, TimerShape shape);
+  void move_to(TimerShelf& shelf, TimerShelf* before);
+  std::unique_lock<std::mutex> lock_shelf(TimerShelf*& shelf);
   void withdraw() final;
 
-  std::atomic<TimerShelf*> shelf_ = nullptr;  // changes while it is on none
+  std::atomic<TimerShelf*> shelf_ = nullptr;  // changes with that shelf's lock, on none
   int64_t deadline_ = 0;
   int64_t period_ = 0;
   uint32_t tolerance_ = 0;  // in nanoseconds, so at most four seconds

@@ -5,6 +5,7 @@
 
 #include "runtime/fork.h"
 #include "runtime/pool.h"
+#include "runtime/thread_ordinal.h"
 
 namespace runtime {
 namespace {
@@ -22,6 +23,9 @@ constexpr Nanoseconds kSearchTime = microseconds(20);
 
 // Visits to a queue, of about a microsecond each, that bring nothing, before others get a chance.
 constexpr unsigned kPatience = 16;
+
+// At each so manieth visit to a group, another thread's lane comes first.
+constexpr unsigned kOthersTurn = 4;
 
 // Looks, of less than a microsecond each, before a join sleeps.
 constexpr unsigned kFruitless = 50;
@@ -87,7 +91,7 @@ bool Worker::take() {
     return true;
   }
   bool more = false;
-  const unsigned count = group->take(turn_++, std::span(batch_).first(limit_), more);
+  const unsigned count = group->take(first_lane(), std::span(batch_).first(limit_), more);
   if (!more) pool_.settle(*group);
   if (count == 0) {
     group->finish(1);  // the ticket, unused
@@ -104,6 +108,12 @@ bool Worker::take() {
   share_backlog();
   run_batch(*group, count);
   return true;
+}
+
+// What this thread posted itself, mostly, so that work that posts its next part stays where its
+// memory and its timers are; and every other lane in turn.
+unsigned Worker::first_lane() {
+  return ++turn_ % kOthersTurn == 0 ? turn_ / kOthersTurn : thread_ordinal();
 }
 
 // Something is queued that this worker does not take: who does?

@@ -63,6 +63,7 @@ class alignas(64) Worker {
   void keep_shelf();
   bool search();
   bool take();
+  unsigned first_lane();
   void share_backlog();
   void run_batch(CleanupGroup& group, unsigned count);
   bool go_to(unsigned position, unsigned& end);
@@ -84,7 +85,7 @@ class alignas(64) Worker {
   unsigned done_ = 0;       // items of the batch, not yet accounted for
   unsigned dropped_ = 0;    // of these, because the group was closed
   unsigned limit_ = 1;      // items that are done in a moment, by experience
-  unsigned turn_ = 0;       // where to look first
+  unsigned turn_ = 0;       // visits to groups
   unsigned fruitless_ = 0;  // visits to a group, in succession
   bool surplus_ = false;    // more run than should
   bool called_ = true;      // to work, since it slept; or it woke up for its timers
