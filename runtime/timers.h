@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A pool's timers. Each worker of the pool's core has a shelf with a wheel of its own: arming takes
-// that shelf's lock, which is the worker's alone as long as threads arm their own timers;
-// cancelling takes none. A shelf is kept by its worker, between items and while it sleeps, and by
+// A pool's timers. Each worker of the pool's core has a shelf with a wheel of its own. A timer is on
+// the shelf of the thread that armed it last, whose lock is that thread's alone in the long run;
+// cancelling takes no other's. A shelf is kept by its worker, between items and while it sleeps, and by
 // the pool's conductor when that worker is away or stuck.
 #pragma once
 

@@ -82,6 +82,31 @@ TEST_F(PoolTest, ItemMayPostItselfAgain) {
   EXPECT_EQ(again.count, 1000);
 }
 
+// A worker prefers what its own thread posted; others come all the same.
+TEST_F(PoolTest, WhoPostsItselfForeverStarvesNobody) {
+  const auto pool = make_pool({.concurrency = 1, .max_workers = 1});
+  std::atomic<bool> stop = false;
+  struct Forever : WorkItem {
+    Forever(ThreadPool& home, const std::atomic<bool>& end)
+        : WorkItem([](WorkItem& item, Turn) noexcept {
+            auto& self = static_cast<Forever&>(item);
+            if (!self.stop) self.pool.group().post(self);
+          }),
+          pool(home),
+          stop(end) {}
+    ThreadPool& pool;
+    const std::atomic<bool>& stop;
+  };
+  Forever forever(*pool, stop);
+  pool->group().post(forever);
+  std::atomic<int> ran = 0;
+  for (int thread = 0; thread < 20; ++thread)  // each may have a lane of its own
+    std::thread([&] { pool->post([&] { ++ran; }); }).join();
+  EXPECT_TRUE(eventually([&] { return ran == 20; }));
+  stop = true;
+  pool->group().wait();
+}
+
 TEST_F(PoolTest, KeepsClosuresOfAnySizeAndAlignment) {
   const auto pool = make_pool();
   std::atomic<int> sum = 0;

@@ -4,8 +4,11 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <array>
+#include <atomic>
 #include <deque>
 #include <mutex>
+#include <thread>
 #include <vector>
 
 #include "tests/unit/runtime/pool_fixture.h"
@@ -142,6 +145,55 @@ TEST_F(TimersTest, ArmingAgainMovesTheDeadline) {
   pool->group().wait();
   EXPECT_GE(ran_at, last);
   EXPECT_EQ(count, 1);
+}
+
+// It goes to the wheel of each, and runs at the last deadline only.
+TEST_F(TimersTest, TwoThreadsArmATimerInTurn) {
+  const auto pool = make_pool({.concurrency = 2});
+  std::atomic<int> count = 0, early = 0;
+  std::atomic<Instant> last{};
+  for (int round = 0; round < 50; ++round) {
+    PoolTimer timer(pool->group(), [&] {
+      early += now() < last.load();
+      ++count;
+    });
+    for (int turn = 0; turn < 20; ++turn) {
+      // Of threads that follow each other, two find different wheels.
+      std::thread([&] {
+        last = now() + (turn == 19 ? 2ms : turn % 2 == 0 ? 1h : 2h);
+        timer.arm(last);
+      }).join();
+    }
+    EXPECT_TRUE(eventually([&] { return count == round + 1; }));
+    if (round % 2 == 0) timer.arm(now() + 1h);  // goes while it is armed
+  }
+  EXPECT_EQ(early, 0);
+}
+
+TEST_F(TimersTest, MovingTimersEndWithTheirGroup) {
+  const auto pool = make_pool({.concurrency = 2});
+  for (int round = 0; round < 50; ++round) {
+    CleanupGroup group(*pool);
+    std::atomic<int> ran = 0;
+    std::deque<PoolTimer> timers;
+    for (int i = 0; i < 8; ++i) timers.emplace_back(group, [&] { ++ran; });
+    std::vector<std::jthread> threads;
+    threads.reserve(2);
+    std::array<std::mutex, 8> turns;  // of one timer, calls to arm() do not overlap
+    for (int thread = 0; thread < 2; ++thread)
+      threads.emplace_back([&](const std::stop_token& stop) {
+        for (size_t i = 0; !stop.stop_requested(); ++i) {
+          const std::lock_guard turn(turns[i % 8]);
+          timers[i % 8].arm(now() + (i % 3 == 0 ? 1h : 10us));
+        }
+      });
+    std::this_thread::sleep_for(1ms);
+    group.close();
+    const int before = ran;
+    threads.clear();
+    std::this_thread::sleep_for(200us);
+    EXPECT_EQ(ran, before);
+  }
 }
 
 TEST_F(TimersTest, PeriodicTimerRunsAgainAndAgain) {
