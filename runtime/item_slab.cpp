@@ -16,9 +16,7 @@ class alignas(kBlockAlignment) Slab {
 
   /// True: all is free.
   bool leave(uint32_t cut) { return count_.fetch_add(cut, std::memory_order_acq_rel) + cut == 0; }
-  bool free(uint32_t bytes) {
-    return count_.fetch_sub(bytes, std::memory_order_acq_rel) == bytes;
-  }
+  bool free(uint32_t bytes) { return count_.fetch_sub(bytes, std::memory_order_acq_rel) == bytes; }
 
  private:
   friend class Depot;

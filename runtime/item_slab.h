@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Blocks for closures, which one thread allocates and another frees: the pattern that general
-// allocators are slowest at. A thread cuts its blocks from a slab, one behind the other, which is the
-// order in which processors fetch memory ahead. Freeing counts bytes; the slab whose blocks are all
-// free goes to a depot that all threads share, and from there to whoever needs one. A block that
-// stays keeps its slab of a page. Memory is kept for reuse until the process ends. Under
+// allocators are slowest at. A thread cuts its blocks from a slab, one behind the other, which is
+// the order in which processors fetch memory ahead. Freeing counts bytes; the slab whose blocks are
+// all free goes to a depot that all threads share, and from there to whoever needs one. A block
+// that stays keeps its slab of a page. Memory is kept for reuse until the process ends. Under
 // AddressSanitizer every block is an allocation of its own, so that it sees who uses a freed one.
 #pragma once
 

@@ -110,8 +110,7 @@ bool TimerMember::cancel() {
   if (shelf && worker && worker == group().pool().workers_[shelf->index()].get()) {
     const std::lock_guard lock(shelf->mutex_);
     // Unless it was armed elsewhere since.
-    if (!is_armed() && shelf == shelf_.load(std::memory_order_relaxed))
-      shelf->wheel_.cancel(*this);
+    if (!is_armed() && shelf == shelf_.load(std::memory_order_relaxed)) shelf->wheel_.cancel(*this);
   }
   return true;
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// A pool's timers. Each worker of the pool's core has a shelf with a wheel of its own. A timer is on
-// the shelf of the thread that armed it last, whose lock is that thread's alone in the long run;
-// cancelling takes no other's. A shelf is kept by its worker, between items and while it sleeps, and by
-// the pool's conductor when that worker is away or stuck.
+// A pool's timers. Each worker of the pool's core has a shelf with a wheel of its own. A timer is
+// on the shelf of the thread that armed it last, whose lock is that thread's alone in the long run;
+// cancelling takes no other's. A shelf is kept by its worker, between items and while it sleeps,
+// and by the pool's conductor when that worker is away or stuck.
 #pragma once
 
 #include <atomic>
