@@ -91,16 +91,6 @@ void TimerMember::move_to(TimerShelf& shelf, TimerShelf* before) {
   shelf_.store(&shelf, std::memory_order_seq_cst);
 }
 
-// Its shelf, locked; it may move until then.
-std::unique_lock<std::mutex> TimerMember::lock_shelf(TimerShelf*& shelf) {
-  for (;;) {
-    shelf = shelf_.load(std::memory_order_seq_cst);
-    if (!shelf) return {};
-    std::unique_lock lock(shelf->mutex_);
-    if (shelf == shelf_.load(std::memory_order_relaxed)) return lock;
-  }
-}
-
 // By the shelf's keeper the timer is taken off at once, so that nobody wakes up for it. Elsewhere
 // it stays until it is due.
 bool TimerMember::cancel() {
@@ -116,9 +106,12 @@ bool TimerMember::cancel() {
 }
 
 void TimerMember::withdraw() {
-  TimerShelf* shelf;
-  const std::unique_lock lock = lock_shelf(shelf);
-  if (shelf) shelf->wheel_.cancel(*this);
+  while (TimerShelf* const shelf = shelf_.load(std::memory_order_seq_cst)) {
+    const std::lock_guard lock(shelf->mutex_);
+    if (shelf != shelf_.load(std::memory_order_relaxed)) continue;  // it moved until then
+    shelf->wheel_.cancel(*this);
+    return;
+  }
 }
 
 TimerShelf::TimerShelf(ThreadPool& pool, unsigned index)

@@ -44,7 +44,6 @@ class TimerMember : public GroupMember, private base::WheelTimer {
 
   void arm(int64_t deadline, Clock clock, TimerShape shape);
   void move_to(TimerShelf& shelf, TimerShelf* before);
-  std::unique_lock<std::mutex> lock_shelf(TimerShelf*& shelf);
   void withdraw() final;
 
   std::atomic<TimerShelf*> shelf_ = nullptr;  // changes with that shelf's lock, on none

@@ -24,7 +24,7 @@ constexpr Nanoseconds kSearchTime = microseconds(20);
 // Visits to a queue, of about a microsecond each, that bring nothing, before others get a chance.
 constexpr unsigned kPatience = 16;
 
-// At each so manieth visit to a group, another thread's lane comes first.
+// One in so many visits to a group looks at the other threads' lanes first.
 constexpr unsigned kOthersTurn = 4;
 
 // Looks, of less than a microsecond each, before a join sleeps.
